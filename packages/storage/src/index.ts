@@ -1,0 +1,6 @@
+export type { CommitHooks, Engine, PendingCommit, WriteOperation } from './engine.ts'
+export type { StorageErrorCode } from './errors.ts'
+export { StorageError } from './errors.ts'
+export type { LeaderLock, Leadership } from './leader-lock.ts'
+export type { Entry, ListOptions, Reader, ScanRange, Store, Transaction } from './store.ts'
+export { transact } from './store.ts'
