@@ -4,8 +4,16 @@
  * since the epoch unless named `ttl` (seconds). Every module that caches stored state has `invalidate(key)`, called with the
  * key relative to the module's storage view for every change that did not come from the module itself.
  */
-import type { AuthGrant, Backend, BackendResponse, LeasedSecret, Operation } from '@lockstep/backend'
-import type { Store, Transaction } from '@lockstep/storage'
+import type {
+  AuthGrant,
+  Backend,
+  BackendRequest,
+  BackendResponse,
+  BackendStorage,
+  LeasedSecret,
+  Operation,
+} from '@lockstep/backend'
+import type { Transaction } from '@lockstep/storage'
 
 export interface Clock {
   now(): number
@@ -83,6 +91,33 @@ export interface CoreResponse {
   /** A JSON body without envelope. */
   bare?: unknown
   raw?: { contentType: string; body: Uint8Array | string }
+}
+
+/**
+ * What core's own backends (sys/, auth/token/, cubbyhole/) are handed in place of a plain `BackendRequest`. Plug-ins never
+ * see the caller's token. A built-in reads it as `request as CoreBackendRequest`.
+ */
+export interface CoreBackendRequest extends BackendRequest {
+  /** The caller's entry; absent on unauthenticated paths called without a valid token. */
+  token?: TokenEntry
+  /** The caller's compiled policies; absent with `token`. */
+  acl?: Acl
+  /** The request as it came in: raw client token, all headers, port, wrap format. */
+  source: CoreRequest
+}
+
+/** What core's own backends may answer beyond a plug-in. */
+export interface CoreBackendResponse extends BackendResponse {
+  /** A token the backend made or renewed itself (auth/token/create, renew): shown as it is, no second token is made. */
+  authBlock?: AuthBlock
+  /** A lease the backend already knows (sys/leases/renew): shown as it is, nothing is registered. `duration` in seconds. */
+  lease?: { id: string; renewable: boolean; duration: number }
+  /** `data` is repeated at top level. */
+  injectData?: boolean
+  /** A JSON body without envelope. */
+  bare?: unknown
+  /** Shown as `wrap_info` with `data` null (sys/wrapping/rewrap). */
+  wrapInfo?: WrapInfo
 }
 
 export type CoreErrorCode =
@@ -322,6 +357,8 @@ export interface MountEntry {
   local: boolean
   sealWrap: boolean
   options: Record<string, string>
+  /** Being removed: routes nothing, data is being deleted. */
+  tainted: boolean
   config: {
     default_lease_ttl: number
     max_lease_ttl: number
@@ -340,8 +377,10 @@ export interface RoutedMount {
   backend: Backend
   /** `secret/` or `auth/userpass/`. */
   point: string
-  /** Storage of the mount, relative keys. */
-  storage: Store
+  /** Storage of the mount, relative keys; what the backend was given. */
+  storage: BackendStorage
+  /** sys/, auth/token/ or cubbyhole/: handed a `CoreBackendRequest`. */
+  builtin: boolean
 }
 
 export interface MountTable {
