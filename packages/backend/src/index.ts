@@ -1,3 +1,9 @@
+export { parseDuration } from './duration.ts'
+export { type Field, type FieldOptions, type Fields, type FieldValues, field } from './field.ts'
+export { isLosslessNumber, type LosslessNumberLike } from './lossless-number.ts'
+export { type Path, type PathDefinition, type PathHandler, type PathParams, type PathRequest, path } from './path.ts'
+export { type PathBackendDefinition, pathBackend } from './path-backend.ts'
+export { hasLosslessNumber, jsonText, readJson, stringifyJson, writeJson } from './stored-json.ts'
 export type {
   AuthGrant,
   Backend,
