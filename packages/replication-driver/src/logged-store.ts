@@ -1,4 +1,4 @@
-import type { Cursor, Partition, PartitionId, WalRecord } from '@lockstep/replication'
+import type { Cursor, ForestReader, Partition, PartitionId, WalRecord } from '@lockstep/replication'
 import type { Store } from '@lockstep/storage'
 
 /** What the storage-class rules say of a key. */
@@ -24,9 +24,26 @@ export interface AppliedEntry {
   value: Uint8Array | undefined
 }
 
+/** What is stored under one leaf of the forest. */
+export interface StoredEntry {
+  key: string
+  /** Where the key's mount stands now. */
+  mountPath: string
+  value: Uint8Array
+}
+
 /** A `Store` of ciphertext in which every commit also writes its WAL record, class tag and Merkle leaf, atomically. */
 export interface LoggedStore extends Store {
   readonly log: Log
+  /**
+   * The live Merkle forest. It changes in the same synchronous step in which `log.head()` moves and `apply` or a commit
+   * becomes durable, so a reader that does not await in between sees forest and head of one moment.
+   */
+  readonly forest: ForestReader
+  /** Keys behind leaves, in the order asked; undefined where the partition has no such key id (any more). */
+  keysOf(partition: PartitionId, keyIds: readonly Uint8Array[]): Promise<(string | undefined)[]>
+  /** Entries behind leaves, in the order asked; undefined where the partition has no such key id (any more). */
+  readEntries(partition: PartitionId, keyIds: readonly Uint8Array[]): Promise<(StoredEntry | undefined)[]>
   /** Writes entries received from the primary, bypassing `writable`, atomically with `ignored` puts (for instance the cursor). */
   apply(entries: readonly AppliedEntry[], ignored: ReadonlyMap<string, Uint8Array>): Promise<void>
   /** Called after each durable commit with the keys it changed and whether it came from upstream. The one invalidation route. */

@@ -1,1 +1,19 @@
+export { ReplicationError, type ReplicationErrorCode } from './errors.ts'
+export type { Link } from './link.ts'
+export type { EntriesOptions, ForestNode, ForestReader, MerkleForest } from './merkle/forest.ts'
+export { merkleForest } from './merkle/forest.ts'
+export {
+  ENTRY_BYTES,
+  KEY_ID_BYTES,
+  keyIdOf,
+  LEAF_DIGEST_BYTES,
+  leafDigestOf,
+  type TreePath,
+} from './merkle/leaf.ts'
+export { MESSAGE_LIMITS, parseMessage } from './message-parser.ts'
+export type { LinkKind, Message, MessageType, Plain, RefusalCode } from './messages.ts'
+export { PROTOCOL } from './messages.ts'
 export type { Cursor, Partition, PartitionId, ShippedClass, View, WalOperation, WalRecord } from './types.ts'
+export { parsePartitionId, partitionId } from './types.ts'
+export { DIGEST_BYTES, genesisCursor, nextDigest, sameCursor, sameDigest } from './wal/cursor.ts'
+export { decodeRecord, encodeRecord, RECORD_LIMITS } from './wal/record-codec.ts'

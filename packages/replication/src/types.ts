@@ -35,8 +35,34 @@ export interface WalRecord {
   operations: readonly WalOperation[]
 }
 
-/** What of the forest and the log one secondary may hold. Decided at the sender. */
+/**
+ * What of the forest and the log one secondary may hold. Decided at the sender, asked again for every operation and every
+ * partition, so a change takes effect at once; report it with the event `viewChanged` too, so that the secondary purges or fills.
+ */
 export interface View {
-  /** Whether this secondary holds the partition; `mountPath` as in `WalOperation`. */
+  /**
+   * Name of the definition in force (for instance a hash of mode and paths, plus mount moves). A secondary whose stored
+   * name differs is brought in line by a Merkle diff. At most 128 characters.
+   */
+  readonly id: string
+  /** Whether this secondary may hold the partition when its mount stands at `mountPath` (as in `WalOperation`). */
   ships(partition: Partition, mountPath: string): boolean
+  /**
+   * Where the mount stands now, "" for the core; undefined when there is no such mount. A mount that is being removed keeps its
+   * path until its last key is gone.
+   */
+  mountPathOf(mount: string): string | undefined
+}
+
+export function partitionId(partition: Partition): PartitionId {
+  return `${partition.class}/${partition.mount}`
+}
+
+/** Undefined for anything that is not `<class>/<mount>`. */
+export function parsePartitionId(id: PartitionId): Partition | undefined {
+  const cut = id.indexOf('/')
+  const kind = id.slice(0, cut)
+  const mount = id.slice(cut + 1)
+  if ((kind !== 'replicated' && kind !== 'local') || mount === '' || mount.includes('/')) return undefined
+  return { class: kind, mount }
 }
