@@ -14,6 +14,17 @@ export interface LoggedStoreOptions {
   cacheBytes?: number
   /** Cap of the retained log on disk, bytes. Default 256 MiB. */
   logBytes?: number
+  /** Newest records kept in memory, bytes. Default 16 MiB. */
+  tailBytes?: number
+  /**
+   * Most bytes of replicated and local keys and values in one transaction (`REPLICATION_TOO_LARGE`). Default 7 MiB: its
+   * record has to fit a frame of the link.
+   */
+  maxCommitBytes?: number
+  /** How often the log is trimmed, and how long consumers may take to `retain` after opening. ms, default 1000. */
+  trimDelayMs?: number
+  /** The kept log has passed 75 % of `logBytes`. Called once, and again only after it shrank below 60 %. */
+  onLogPressure?(pressure: LogPressure): void
 }
 
 /** One upstream entry, as verified by the receiver. `value` undefined = delete. */
@@ -24,30 +35,46 @@ export interface AppliedEntry {
   value: Uint8Array | undefined
 }
 
-/** What is stored under one leaf of the forest. */
-export interface StoredEntry {
+/** The key under one leaf of the forest. */
+export interface StoredKey {
   key: string
   /** Where the key's mount stands now. */
   mountPath: string
+}
+
+/** What is stored under one leaf of the forest. */
+export interface StoredEntry extends StoredKey {
   value: Uint8Array
 }
 
-/** A `Store` of ciphertext in which every commit also writes its WAL record, class tag and Merkle leaf, atomically. */
+/**
+ * A `Store` of ciphertext in which every commit also writes its WAL record, class tag and Merkle leaf, atomically.
+ * `close` leaves the physical store open: it belongs to whoever made it.
+ */
 export interface LoggedStore extends Store {
   readonly log: Log
-  /**
-   * The live Merkle forest. It changes in the same synchronous step in which `log.head()` moves and `apply` or a commit
-   * becomes durable, so a reader that does not await in between sees forest and head of one moment.
-   */
+  /** Always in step with `log.head()`. Changes only between turns, never during a call. */
   readonly forest: ForestReader
-  /** Keys behind leaves, in the order asked; undefined where the partition has no such key id (any more). */
-  keysOf(partition: PartitionId, keyIds: readonly Uint8Array[]): Promise<(string | undefined)[]>
-  /** Entries behind leaves, in the order asked; undefined where the partition has no such key id (any more). */
-  readEntries(partition: PartitionId, keyIds: readonly Uint8Array[]): Promise<(StoredEntry | undefined)[]>
-  /** Writes entries received from the primary, bypassing `writable`, atomically with `ignored` puts (for instance the cursor). */
+  /**
+   * Writes entries received from the primary, bypassing `writable`, atomically with `ignored` puts (for instance the cursor).
+   * Of several entries with one key the last counts, but a deletion from a partition that does not hold the key is skipped.
+   * They become one record of this cluster's own log.
+   */
   apply(entries: readonly AppliedEntry[], ignored: ReadonlyMap<string, Uint8Array>): Promise<void>
   /** Called after each durable commit with the keys it changed and whether it came from upstream. The one invalidation route. */
   onChanged(listener: (keys: readonly string[], source: 'own' | 'upstream') => void): () => void
+  /** Current entries of a partition by key id (16 bytes), in order; `undefined` where there is none. */
+  readEntries(partition: PartitionId, keyIds: readonly Uint8Array[]): Promise<(StoredEntry | undefined)[]>
+  /** Deletes a whole partition in bounded commits, as `apply` would. Returns how many keys it held. */
+  deletePartition(partition: PartitionId, mountPath: string): Promise<number>
+  /** Compares data, stored Merkle index and forest, while writes go on; `repair` makes index and forest follow the data. */
+  verify(options?: { repair?: boolean; onProgress?(keys: number): void }): Promise<IndexReport>
+}
+
+export interface StoredEntry {
+  keyId: Uint8Array
+  key: string
+  value: Uint8Array
 }
 
 export interface Log {
@@ -56,14 +83,19 @@ export interface Log {
   oldest(): number
   /** Digest at an index still on disk (or at `oldest - 1`), else undefined. */
   digestAt(index: number): Promise<Uint8Array | undefined>
-  /** Records with index > `after`, up to about `maxBytes`, at least one when there is one. */
+  /**
+   * Records with index > `after`, contiguous, up to about `maxBytes`, at least one when there is one. Rejects with
+   * `REPLICATION_LOG_TRIMMED` when record `after + 1` is no longer kept. Recent ones come from memory, shared: do not change.
+   */
   read(after: number, maxBytes: number): Promise<WalRecord[]>
   onAppend(listener: (head: Cursor) => void): () => void
   /** Records after `index` are kept for this consumer, within the cap. */
   retain(consumer: string, index: number): void
   release(consumer: string): void
-  /** Starts a new epoch (promotion): head keeps its index. Durable when resolved. */
+  /** Bytes of the records kept. */
+  bytes(): number
+  /** Gives up now what may be given up, rather than within `trimDelayMs`. */
+  trim(): Promise<void>
+  /** Starts a new epoch (promotion), greater than the head's: head keeps its index. Durable when resolved. */
   startEpoch(epoch: number): Promise<void>
 }
-
-export type PartitionLookup = (key: string) => PartitionId | undefined
