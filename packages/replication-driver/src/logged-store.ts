@@ -35,18 +35,6 @@ export interface AppliedEntry {
   value: Uint8Array | undefined
 }
 
-/** The key under one leaf of the forest. */
-export interface StoredKey {
-  key: string
-  /** Where the key's mount stands now. */
-  mountPath: string
-}
-
-/** What is stored under one leaf of the forest. */
-export interface StoredEntry extends StoredKey {
-  value: Uint8Array
-}
-
 /**
  * A `Store` of ciphertext in which every commit also writes its WAL record, class tag and Merkle leaf, atomically.
  * `close` leaves the physical store open: it belongs to whoever made it.
@@ -63,6 +51,8 @@ export interface LoggedStore extends Store {
   apply(entries: readonly AppliedEntry[], ignored: ReadonlyMap<string, Uint8Array>): Promise<void>
   /** Called after each durable commit with the keys it changed and whether it came from upstream. The one invalidation route. */
   onChanged(listener: (keys: readonly string[], source: 'own' | 'upstream') => void): () => void
+  /** Keys of a partition by key id (16 bytes), in order, without reading their values; `undefined` where there is none. */
+  keysOf(partition: PartitionId, keyIds: readonly Uint8Array[]): Promise<(string | undefined)[]>
   /** Current entries of a partition by key id (16 bytes), in order; `undefined` where there is none. */
   readEntries(partition: PartitionId, keyIds: readonly Uint8Array[]): Promise<(StoredEntry | undefined)[]>
   /** Deletes a whole partition in bounded commits, as `apply` would. Returns how many keys it held. */
