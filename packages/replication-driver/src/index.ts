@@ -1,1 +1,5 @@
-export {}
+export { LoggedStoreError, type LoggedStoreErrorCode } from './errors.ts'
+export type { IndexDifference, IndexReport } from './index-check.ts'
+export type { LogPressure } from './log-trimmer.ts'
+export type { AppliedEntry, KeyClass, Log, LoggedStore, LoggedStoreOptions, StoredEntry } from './logged-store.ts'
+export { loggedStore } from './open-logged-store.ts'

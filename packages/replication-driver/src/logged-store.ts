@@ -1,5 +1,7 @@
 import type { Cursor, ForestReader, Partition, PartitionId, WalRecord } from '@lockstep/replication'
 import type { Store } from '@lockstep/storage'
+import type { IndexReport } from './index-check.ts'
+import type { LogPressure } from './log-trimmer.ts'
 
 /** What the storage-class rules say of a key. */
 export type KeyClass = { class: 'ignored' } | { class: 'replicated' | 'local'; mount: string; mountPath: string }

@@ -1,0 +1,135 @@
+import { randomBytes } from 'node:crypto'
+import type { MerkleForest, PartitionId } from '@lockstep/replication'
+import { genesisCursor, merkleForest } from '@lockstep/replication'
+import type { Engine, Store } from '@lockstep/storage'
+import { optimisticStore, storeEngine } from '@lockstep/storage'
+import { commitGroups } from './commit-groups.ts'
+import type { Change } from './commit-planner.ts'
+import { checkIndex } from './index-check.ts'
+import { decodeHead, decodeLeaf, encodeHead, HEAD, INDEX, type LogState, parseIndexKey } from './layout.ts'
+import { findRubbish, logTrimmer } from './log-trimmer.ts'
+import type { LoggedStore, LoggedStoreOptions } from './logged-store.ts'
+import { LoggedTransaction } from './logged-transaction.ts'
+import { partitionAccess } from './partition-access.ts'
+import { physicalEngine } from './physical-engine.ts'
+import { readCache } from './read-cache.ts'
+import { recordLog } from './record-log.ts'
+import { storeLog } from './store-log.ts'
+import { writeGuard } from './write-guard.ts'
+
+const MIB = 1024 * 1024
+
+/**
+ * Opens a logged store, making it when the physical store has none; one at a time per physical store, or engine (which saves
+ * a layer). Reads the whole Merkle index, not the data, to build the forest. Rejects with `REPLICATION_NEWER_FORMAT` or
+ * `REPLICATION_CORRUPT`.
+ */
+export async function loggedStore(physicalStore: Store | Engine, options: LoggedStoreOptions): Promise<LoggedStore> {
+  const physical = 'begin' in physicalStore ? storeEngine(physicalStore) : physicalStore
+  const state = await openHead(physical)
+  const forest = await openForest(physical)
+  const rubbish = await findRubbish(physical, state.start)
+
+  const classify = (key: string) => options.classify(key)
+  const log = recordLog(physical, state, options.tailBytes ?? 16 * MIB)
+  const cache = readCache(options.cacheBytes ?? 32 * MIB)
+  const guard = writeGuard({
+    classify,
+    writable: (keyClass) => options.writable(keyClass),
+    maxCommitBytes: options.maxCommitBytes ?? 7 * MIB,
+  })
+  const listeners = new Set<(keys: readonly string[], source: Change['source']) => void>()
+  const mountPaths = new Map<PartitionId, string>()
+
+  const groups = commitGroups({
+    physical,
+    forest,
+    log,
+    cache,
+    classify,
+    mountPaths,
+    keepLog: () => options.keepLog(),
+    placements: (commit) => partitions.placements(commit),
+    discard: (range) => trimmer.discard(range),
+    appended: () => trimmer.appended(),
+    changed(changes) {
+      if (listeners.size > 0) for (const change of changes) for (const listener of listeners) tell(listener, change)
+    },
+  })
+  const trimmer = logTrimmer(physical, state, groups.quietly, {
+    logBytes: options.logBytes ?? 256 * MIB,
+    trimDelayMs: options.trimDelayMs ?? 1000,
+    onLogPressure: options.onLogPressure?.bind(options),
+  })
+  if (rubbish) trimmer.discard(rubbish)
+
+  const store = optimisticStore(physicalEngine(physical, cache, groups.beside), { hooks: groups.hooks })
+  const partitions = partitionAccess({ physical, store, forest, classify })
+  let closing: Promise<void> | undefined
+
+  return {
+    log: storeLog({ physical, log, trimmer, quietly: groups.quietly }),
+    forest,
+    get: (key) => store.get(key),
+    getMany: (keys) => store.getMany(keys),
+    list: (prefix, listOptions) => store.list(prefix, listOptions),
+    scan: (range) => store.scan(range),
+    async put(key, value) {
+      guard.check(key, value, { bytes: 0, replicated: undefined, local: undefined })
+      return store.put(key, value)
+    },
+    async delete(key) {
+      guard.check(key, undefined, { bytes: 0, replicated: undefined, local: undefined })
+      return store.delete(key)
+    },
+    begin: async () => new LoggedTransaction(await store.begin(), guard),
+    close() {
+      closing ??= store.close().then(() => trimmer.stop())
+      return closing
+    },
+    apply: (entries, ignored) => partitions.apply(entries, ignored),
+    keysOf: (partition, keyIds) => partitions.keysOf(partition, keyIds),
+    readEntries: (partition, keyIds) => partitions.readEntries(partition, keyIds),
+    deletePartition: (partition, mountPath) => partitions.deletePartition(partition, mountPath),
+    verify: (verifyOptions) => checkIndex({ physical, forest, classify, quietly: groups.quietly }, verifyOptions),
+    onChanged(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+  }
+}
+
+function tell(listener: (keys: readonly string[], source: Change['source']) => void, change: Change): void {
+  try {
+    listener(change.keys, change.source)
+  } catch {
+    // A listener's failure is its own; the commit is durable.
+  }
+}
+
+async function openHead(physical: Engine): Promise<LogState> {
+  const stored = await physical.get(HEAD)
+  if (stored) return decodeHead(stored)
+  // Random, so that the empty histories of two clusters differ.
+  const { epoch, index, digest } = genesisCursor(randomBytes(16))
+  const state: LogState = {
+    epoch,
+    index,
+    digest,
+    bytes: 0,
+    start: index + 1,
+    digestBeforeStart: digest,
+    bytesBeforeStart: 0,
+  }
+  await physical.write([{ type: 'put', key: HEAD, value: encodeHead(state) }])
+  return state
+}
+
+async function openForest(physical: Engine): Promise<MerkleForest> {
+  const forest = merkleForest()
+  for await (const [row, value] of physical.scan({ prefix: INDEX })) {
+    const { partition, keyId } = parseIndexKey(row)
+    forest.set(partition, Buffer.from(keyId, 'hex'), decodeLeaf(value).digest)
+  }
+  return forest
+}
