@@ -59,7 +59,7 @@ describe('what it refuses', () => {
     ['x {', 1, 5],
     ['a = 1\nb = = 2', 2, 5],
     ["a = 'x'", 1, 5],
-    ['{"a": [1}', 1, 9],
+    ['{"a": x}', 1, 7],
   ])('%j with its position', async (text, line, column) => {
     const error = await refusal(text)
     expect([error.code, error.line, error.column]).toEqual(['HCL_SYNTAX', line, column])
