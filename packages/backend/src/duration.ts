@@ -45,3 +45,13 @@ function bounded(seconds: number, text: string): number {
   if (Math.abs(seconds) > maxSeconds) throw new RangeError(`time: invalid duration ${JSON.stringify(text)}`)
   return seconds === 0 ? 0 : seconds
 }
+
+/** Go's text of a duration: 5400 is "1h30m0s", 0 is "0s". */
+export function formatDuration(seconds: number): string {
+  const total = Math.abs(seconds)
+  const hours = Math.floor(total / 3600)
+  const minutes = Math.floor((total % 3600) / 60)
+  const rest = `${total % 60}s`
+  const text = hours > 0 ? `${hours}h${minutes}m${rest}` : minutes > 0 ? `${minutes}m${rest}` : rest
+  return seconds < 0 ? `-${text}` : text
+}

@@ -66,6 +66,10 @@ export function convertCommaStringList(raw: unknown): string[] {
   return convertList(raw).map((entry) => convertString(entry).trim())
 }
 
+export function convertCommaIntList(raw: unknown): number[] {
+  return convertCommaStringList(raw).map((entry) => convertInt(entry) ?? 0)
+}
+
 export function convertStringMap(raw: unknown): Record<string, string> {
   if (raw === null) return {}
   const source = typeof raw === 'string' ? (jsonObject(raw) ?? [raw]) : raw

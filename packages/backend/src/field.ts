@@ -1,6 +1,7 @@
 import {
   ConversionError,
   convertBool,
+  convertCommaIntList,
   convertCommaStringList,
   convertDuration,
   convertInt,
@@ -59,6 +60,8 @@ export const field = {
   signedDuration: builder('duration (sec)', convertSignedDuration),
   /** An array, or text split at commas; entries are trimmed. */
   commaStringList: builder('slice', convertCommaStringList),
+  /** An array of integers, or text split at commas. */
+  commaIntList: builder('slice', convertCommaIntList),
   /** An object of strings, or "k=v" texts. */
   stringMap: builder('keypair', convertStringMap),
   /** Any JSON object, untouched. */

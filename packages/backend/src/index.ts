@@ -1,8 +1,11 @@
-export { parseDuration } from './duration.ts'
+export type { Reader, Transaction } from '@lockstep/storage'
+export { formatDuration, parseDuration } from './duration.ts'
 export { type Field, type FieldOptions, type Fields, type FieldValues, field } from './field.ts'
+export { keyList } from './key-list.ts'
 export { isLosslessNumber, type LosslessNumberLike } from './lossless-number.ts'
 export { type Path, type PathDefinition, type PathHandler, type PathParams, type PathRequest, path } from './path.ts'
 export { type PathBackendDefinition, pathBackend } from './path-backend.ts'
+export { type StoredCache, storedCache } from './stored-cache.ts'
 export { hasLosslessNumber, jsonText, readJson, stringifyJson, writeJson } from './stored-json.ts'
 export type {
   AuthGrant,

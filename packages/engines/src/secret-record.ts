@@ -1,0 +1,41 @@
+/**
+ * A user's JSON object as stored: one flag byte, then UTF-8 JSON. Flag 1 means that some number's text would not survive
+ * JavaScript's number type (1.00, 12345678901234567890), so reading takes the slower parser that keeps it.
+ */
+import { isLosslessNumber, jsonText, stringifyJson } from '@lockstep/backend'
+import { LosslessNumber, parse } from 'lossless-json'
+
+const plain = 0
+const lossless = 1
+
+export function encodeSecret(data: Record<string, unknown>): Buffer {
+  const text = stringifyJson(data)
+  const record = Buffer.allocUnsafe(1 + Buffer.byteLength(text))
+  record[0] = hasFragileNumber(data) ? lossless : plain
+  record.write(text, 1)
+  return record
+}
+
+/** @throws SyntaxError when the record is damaged */
+export function decodeSecret(record: Uint8Array): Record<string, unknown> {
+  const text = jsonText(record.subarray(1))
+  if (record[0] === plain) return JSON.parse(text)
+  if (record[0] === lossless) return parse(text, undefined, exactNumber) as Record<string, unknown>
+  throw new SyntaxError('unknown secret record')
+}
+
+function exactNumber(text: string): number | LosslessNumber {
+  return survivesAsNumber(text) ? Number(text) : new LosslessNumber(text)
+}
+
+function survivesAsNumber(text: string): boolean {
+  return String(Number(text)) === text
+}
+
+function hasFragileNumber(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  if (isLosslessNumber(value)) return !survivesAsNumber(value.toString())
+  if (Array.isArray(value)) return value.some(hasFragileNumber)
+  for (const key in value) if (hasFragileNumber((value as Record<string, unknown>)[key])) return true
+  return false
+}
