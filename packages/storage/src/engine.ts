@@ -1,4 +1,4 @@
-import type { Entry, ScanRange } from './store.ts'
+import type { Entry, ListOptions, ScanRange } from './store.ts'
 
 export type WriteOperation = { type: 'put'; key: string; value: Uint8Array } | { type: 'delete'; key: string }
 
@@ -9,8 +9,14 @@ export type WriteOperation = { type: 'put'; key: string; value: Uint8Array } | {
 export interface Engine {
   get(key: string): Promise<Uint8Array | undefined>
   getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]>
+  /** From one snapshot, taken at the latest when the first step resolves. */
   scan(range: ScanRange): AsyncIterable<Entry>
-  /** All operations or none; durable when resolved. */
+  /** As `Reader.list`, from one snapshot. Default: a scan of everything below the prefix. */
+  list?(prefix: string, options?: ListOptions): Promise<string[]>
+  /**
+   * All operations or none, in order when a key occurs twice; durable when resolved. Reads must not see any of it
+   * before it is durable.
+   */
   write(operations: readonly WriteOperation[]): Promise<void>
   close(): Promise<void>
 }
@@ -26,10 +32,13 @@ export interface PendingCommit {
  * prepared only after `committed` or `failed` of the one before.
  */
 export interface CommitHooks {
-  /** Called with the non-conflicting commits of one group, in order; returns more operations to write atomically with them. */
+  /**
+   * Called with the non-conflicting commits of one group, in order; returns more operations to write atomically with
+   * and after them. A rejection fails the group. Keys it adds are checked against reads of later groups only.
+   */
   prepareGroup?(commits: readonly PendingCommit[]): Promise<WriteOperation[]> | WriteOperation[]
   /** The group is durable. Called before any of its commits resolves. Must not throw. */
   committed?(commits: readonly PendingCommit[]): void
-  /** The engine refused the group; nothing of it is stored. Must not throw. */
+  /** The engine or `prepareGroup` refused the group; nothing of it is stored. Must not throw. */
   failed?(error: unknown): void
 }

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 /**
  * The storage contract. Keys are non-empty strings compared by their UTF-8 bytes, values are byte arrays.
  *
@@ -41,9 +43,10 @@ export interface Reader {
 }
 
 /**
- * A serializable transaction. Reads see one snapshot plus the transaction's own writes. `commit` rejects with
- * `StorageError` code `STORAGE_CONFLICT`, having changed nothing, when a key or range it read was changed since
- * by another commit. After `commit` or `abort` every call rejects with `STORAGE_CLOSED_TRANSACTION`.
+ * A serializable transaction. Reads see one snapshot, taken at the first of them, plus the transaction's own writes.
+ * `commit` rejects with `StorageError` code `STORAGE_CONFLICT`, having changed nothing, when the transaction wrote
+ * something and no order of the commits explains what it read; most stores reject whenever a key or range it read was
+ * changed since by another commit. A read may already reject so. Writes of keys that were not read never conflict. After `commit` or `abort` every call rejects with `STORAGE_CLOSED_TRANSACTION`.
  */
 export interface Transaction extends Reader {
   put(key: string, value: Uint8Array): Promise<void>
@@ -65,7 +68,7 @@ export interface Store extends Reader {
 
 /**
  * Runs `body` in a transaction and commits it, again from the start on `STORAGE_CONFLICT`, at most `attempts` times
- * (default 16). `body` must have no side effects outside the transaction.
+ * (default 16), with a random pause of at most 32 ms between later attempts. `body` must have no side effects outside the transaction.
  */
 export async function transact<T>(
   store: { begin(): Promise<Transaction> },
@@ -82,6 +85,7 @@ export async function transact<T>(
     } catch (error) {
       await transaction.abort()
       if (attempt >= attempts || !isConflict(error)) throw error
+      if (attempt > 2) await sleep(Math.random() * Math.min(2 ** (attempt - 2), 32))
     }
   }
 }

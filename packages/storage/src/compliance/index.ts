@@ -1,0 +1,5 @@
+export type { ComplianceTest, LeaderLockFixture, StoreFixture } from './fixture.ts'
+export type { LeaderLockComplianceOptions } from './leader-lock.ts'
+export { leaderLockCompliance } from './leader-lock.ts'
+export type { StoreComplianceOptions } from './store.ts'
+export { storeCompliance } from './store.ts'

@@ -1,0 +1,178 @@
+import type { CommitHistory } from './commit-history.ts'
+import type { CommitHooks, Engine, PendingCommit, WriteOperation } from './engine.ts'
+
+/** Bytes of values after which a group takes no more commits. */
+const MAX_GROUP_BYTES = 8 * 1024 * 1024
+
+// Taken at load so that fake timers of a test cannot stop commits.
+const nextTurn = setImmediate
+
+interface QueuedCommit extends PendingCommit {
+  /** Says why the commit must not happen, given the keys changed by earlier commits of the group. Undefined: it may. */
+  readonly validate: ((groupKeys: ReadonlySet<string>) => Error | undefined) | undefined
+  readonly resolve: (() => void) | undefined
+  readonly reject: ((error: unknown) => void) | undefined
+}
+
+/** Commits that become durable together. */
+class Group {
+  readonly commits: QueuedCommit[] = []
+  bytes = 0
+  /** Keys of the commits that passed validation; empty before. */
+  readonly keys = new Set<string>()
+  #blindOutcome: Promise<void> | undefined
+  #settled: Promise<void> | undefined
+  #resolveBlind: (() => void) | undefined
+  #rejectBlind: ((error: unknown) => void) | undefined
+  #resolveSettled: (() => void) | undefined
+
+  /** The one promise of all commits that cannot conflict. */
+  blindOutcome(): Promise<void> {
+    this.#blindOutcome ??= new Promise((resolve, reject) => {
+      this.#resolveBlind = resolve
+      this.#rejectBlind = reject
+    })
+    return this.#blindOutcome
+  }
+
+  /** Resolves when the group is decided, either way. */
+  settled(): Promise<void> {
+    this.#settled ??= new Promise((resolve) => {
+      this.#resolveSettled = resolve
+    })
+    return this.#settled
+  }
+
+  succeed(commits: readonly QueuedCommit[]): void {
+    this.#resolveSettled?.()
+    for (const commit of commits) commit.resolve?.()
+    this.#resolveBlind?.()
+  }
+
+  fail(commits: readonly QueuedCommit[], error: unknown): void {
+    this.#resolveSettled?.()
+    for (const commit of commits) commit.reject?.(error)
+    this.#rejectBlind?.(error)
+  }
+}
+
+/** Gathers commits while a group is being written and writes them as the next group, one group at a time. */
+export class GroupCommit {
+  readonly #engine: Engine
+  readonly #history: CommitHistory
+  readonly #hooks: CommitHooks
+  readonly #maxGroup: number
+  readonly #queue: Group[] = []
+  #writing: Group | undefined
+  #drained: Promise<void> | undefined
+  #scheduled = false
+
+  constructor(engine: Engine, history: CommitHistory, hooks: CommitHooks, maxGroup: number) {
+    this.#engine = engine
+    this.#history = history
+    this.#hooks = hooks
+    this.#maxGroup = maxGroup
+  }
+
+  /** Commits one write that read nothing. */
+  write(operation: WriteOperation): Promise<void> {
+    const group = this.#openGroup()
+    group.commits.push({ operations: [operation], validate: undefined, resolve: undefined, reject: undefined })
+    if (operation.type === 'put') group.bytes += operation.value.byteLength
+    return group.blindOutcome()
+  }
+
+  commit(operations: WriteOperation[], validate: (groupKeys: ReadonlySet<string>) => Error | undefined): Promise<void> {
+    const group = this.#openGroup()
+    for (const operation of operations) if (operation.type === 'put') group.bytes += operation.value.byteLength
+    return new Promise((resolve, reject) => {
+      group.commits.push({ operations, validate, resolve, reject })
+    })
+  }
+
+  /** Resolves once no group under way changes a matching key. Returns undefined when none does. */
+  pending(matches: (key: string) => boolean): Promise<void> | undefined {
+    if (this.#writing === undefined) return undefined
+    for (const key of this.#writing.keys) if (matches(key)) return this.#writing.settled()
+    return undefined
+  }
+
+  /** Like `pending` for one key. */
+  pendingKey(key: string): Promise<void> | undefined {
+    return this.#writing?.keys.has(key) ? this.#writing.settled() : undefined
+  }
+
+  /** Resolves when every commit queued so far is decided. */
+  async drain(): Promise<void> {
+    await this.#drained
+  }
+
+  #openGroup(): Group {
+    let group = this.#queue.at(-1)
+    if (group === undefined || group.commits.length >= this.#maxGroup || group.bytes >= MAX_GROUP_BYTES) {
+      group = new Group()
+      this.#queue.push(group)
+    }
+    if (!this.#scheduled) {
+      this.#scheduled = true
+      this.#drained = this.#run()
+    }
+    return group
+  }
+
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0) {
+      // One turn of the event loop lets everything that is ready join: other requests of this turn, and
+      // callers of the last group that go on with their next write.
+      await new Promise<void>((resolve) => nextTurn(resolve))
+      const group = this.#queue.shift()!
+      this.#writing = group
+      await this.#commitGroup(group)
+    }
+    this.#scheduled = false
+  }
+
+  async #commitGroup(group: Group): Promise<void> {
+    const accepted = validated(group)
+    try {
+      if (accepted.length > 0) {
+        const more = this.#hooks.prepareGroup?.(accepted)
+        const operations = more === undefined ? [] : [...(more instanceof Promise ? await more : more)]
+        for (const { key } of operations) group.keys.add(key)
+        const own: WriteOperation[] = []
+        for (const commit of accepted) {
+          for (const operation of commit.operations) {
+            own.push(operation)
+            group.keys.add(operation.key)
+          }
+        }
+        await this.#engine.write(operations.length === 0 ? own : own.concat(operations))
+      }
+    } catch (error) {
+      this.#writing = undefined
+      this.#hooks.failed?.(error)
+      group.fail(accepted, error)
+      return
+    }
+    this.#writing = undefined
+    if (accepted.length === 0) return group.succeed(accepted)
+    this.#history.record(group.keys)
+    this.#hooks.committed?.(accepted)
+    group.succeed(accepted)
+  }
+}
+
+/** Rejects the commits of the group that conflict and returns the others. */
+function validated(group: Group): QueuedCommit[] {
+  const accepted: QueuedCommit[] = []
+  for (const commit of group.commits) {
+    const conflict = commit.validate?.(group.keys)
+    if (conflict !== undefined) {
+      commit.reject?.(conflict)
+      continue
+    }
+    accepted.push(commit)
+    for (const { key } of commit.operations) group.keys.add(key)
+  }
+  return accepted
+}
