@@ -1,0 +1,38 @@
+/**
+ * What a primary answers to the `bootstrap` request of a freshly activated secondary, over mutual TLS: the keyring and the
+ * key that operators hold shares of. The seal itself is never handed over.
+ */
+import { CoreError } from '../contracts.ts'
+import type { OperatorKey } from '../seal-life-cycle/seal-material.ts'
+
+export const BOOTSTRAP = 'bootstrap'
+
+export interface BootstrapReply {
+  clusterId: string
+  /** `Keyring.serialize()`: every term and the root key. */
+  keyring: Uint8Array
+  operatorKey: OperatorKey
+}
+
+export function encodeBootstrapReply(reply: BootstrapReply): Record<string, unknown> {
+  const { key, shares, threshold } = reply.operatorKey
+  return { clusterId: reply.clusterId, keyring: reply.keyring, operatorKey: key, shares, threshold }
+}
+
+/** Rejects with CORE_INVALID_REQUEST naming the field. */
+export function parseBootstrapReply(body: unknown): BootstrapReply {
+  const reply = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>
+  const bad = (field: string, expected: string): CoreError =>
+    new CoreError('CORE_INVALID_REQUEST', `error fetching secondary bootstrap package: ${field}: expected ${expected}`)
+  const { clusterId, keyring, operatorKey, shares, threshold } = reply
+  if (typeof clusterId !== 'string' || clusterId === '') throw bad('clusterId', 'a non-empty string')
+  if (!(keyring instanceof Uint8Array) || keyring.length === 0) throw bad('keyring', 'bytes')
+  if (!(operatorKey instanceof Uint8Array) || operatorKey.length !== 32) throw bad('operatorKey', '32 bytes')
+  if (!isCount(shares)) throw bad('shares', '1 to 255')
+  if (!isCount(threshold) || threshold > shares) throw bad('threshold', 'at most shares')
+  return { clusterId, keyring, operatorKey: { key: operatorKey, shares, threshold } }
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 255
+}

@@ -1,0 +1,111 @@
+/**
+ * A request on its way from a performance secondary to the primary, and the backend's answer on its way back. Tokens stay
+ * behind: the primary gets who the caller is and which policies it has, and checks those again.
+ */
+import { type BackendResponse, decodeExactJson, encodeExactJson } from '@lockstep/backend'
+import type { Plain } from '@lockstep/replication'
+import { CoreError, type CoreRequest, type TokenEntry } from '../contracts.ts'
+
+export const FORWARD = 'forward'
+
+/** What the primary may know of the caller. */
+export type ForwardedCaller = Pick<
+  TokenEntry,
+  'accessor' | 'displayName' | 'policies' | 'type' | 'entityId' | 'meta' | 'cubbyholeId'
+>
+
+export interface ForwardedRequest {
+  id: string
+  operation: CoreRequest['operation']
+  path: string
+  data: Record<string, unknown>
+  headers: Readonly<Record<string, string>>
+  remoteAddress: string
+  remotePort: number
+  wrapTtl: number
+  caller: ForwardedCaller | undefined
+}
+
+export interface ForwardedAnswer {
+  response: BackendResponse | undefined
+  /** The primary's last log index once the request was done: what the secondary must have applied to see its effects. */
+  index: number
+}
+
+const OPERATIONS: readonly string[] = ['create', 'read', 'update', 'patch', 'delete', 'list']
+/** Headers that carry credentials never leave the cluster. */
+const PRIVATE_HEADERS = new Set(['x-vault-token', 'authorization', 'cookie', 'proxy-authorization'])
+
+export function encodeForwardedRequest(request: CoreRequest, caller: TokenEntry | undefined): Plain {
+  const headers = Object.fromEntries(Object.entries(request.headers).filter(([name]) => !PRIVATE_HEADERS.has(name)))
+  const { id, operation, path, remoteAddress, remotePort, wrapTtl } = request
+  return {
+    head: encodeExactJson({
+      ...{ id, operation, path, headers, remoteAddress, remotePort, wrapTtl },
+      caller: caller && {
+        accessor: caller.accessor,
+        displayName: caller.displayName,
+        policies: caller.policies,
+        type: caller.type,
+        entityId: caller.entityId,
+        meta: caller.meta,
+        cubbyholeId: caller.cubbyholeId,
+      },
+    }),
+    data: encodeExactJson(request.data),
+  }
+}
+
+/** Rejects with CORE_INVALID_REQUEST naming the field that is not as it must be. */
+export function decodeForwardedRequest(body: Plain): ForwardedRequest {
+  const head = part(body, 'head')
+  const bad = (field: string): CoreError => new CoreError('CORE_INVALID_REQUEST', `forwarded request: ${field} is malformed`)
+  for (const field of ['id', 'operation', 'path', 'remoteAddress']) if (typeof head[field] !== 'string') throw bad(field)
+  for (const field of ['remotePort', 'wrapTtl']) if (!Number.isSafeInteger(head[field])) throw bad(field)
+  if (!OPERATIONS.includes(head.operation as string)) throw bad('operation')
+  if (!isTextMap(head.headers)) throw bad('headers')
+  const caller = head.caller as ForwardedCaller | undefined
+  if (caller !== undefined) {
+    for (const field of ['accessor', 'displayName', 'type', 'entityId', 'cubbyholeId'] as const) {
+      if (typeof caller[field] !== 'string') throw bad(`caller.${field}`)
+    }
+    if (!Array.isArray(caller.policies) || caller.policies.some((name) => typeof name !== 'string')) throw bad('caller.policies')
+    if (caller.meta !== null && !isTextMap(caller.meta)) throw bad('caller.meta')
+  }
+  return { ...(head as unknown as ForwardedRequest), caller, data: part(body, 'data') }
+}
+
+export function encodeForwardedAnswer({ response, index }: ForwardedAnswer): Plain {
+  if (response === undefined) return { index, response: null, raw: null }
+  const { raw, ...rest } = response
+  return {
+    index,
+    response: encodeExactJson(rest as Record<string, unknown>),
+    raw: raw ? { contentType: raw.contentType, body: raw.body } : null,
+  }
+}
+
+export function decodeForwardedAnswer(body: Plain): ForwardedAnswer {
+  const answer = body as { index?: unknown; response?: unknown; raw?: BackendResponse['raw'] | null } | null
+  if (typeof answer?.index !== 'number') throw new CoreError('CORE_UNAVAILABLE', 'the primary gave a malformed answer')
+  if (!(answer.response instanceof Uint8Array)) return { index: answer.index, response: undefined }
+  const response: BackendResponse = decodeExactJson(answer.response)
+  if (answer.raw) response.raw = answer.raw
+  return { index: answer.index, response }
+}
+
+function part(body: Plain, name: string): Record<string, unknown> {
+  const bytes = (body as Record<string, unknown> | null)?.[name]
+  if (bytes instanceof Uint8Array) {
+    try {
+      return decodeExactJson(bytes)
+    } catch {
+      // Falls through to the error that names the part.
+    }
+  }
+  throw new CoreError('CORE_INVALID_REQUEST', `forwarded request: ${name} is malformed`)
+}
+
+function isTextMap(value: unknown): value is Record<string, string> {
+  return typeof value === 'object' && value !== null && Object.values(value).every((text) => typeof text === 'string')
+}

@@ -1,0 +1,214 @@
+/** `sys/replication/*`: fields, operations and answers. What they do is the manager's. */
+import { BackendError, type BackendResponse, type Path, field, path } from '@lockstep/backend'
+import type { CoreBackendResponse } from '../contracts.ts'
+import type { ReplicationManager } from './manager.ts'
+import type { ReplicationKind } from './role-records.ts'
+
+const DEFAULT_TOKEN_TTL_SECONDS = 30 * 60
+
+const changing = (what: string): BackendResponse => ({
+  warnings: [
+    `This cluster is being ${what}. Vault will be unavailable for a brief period and will resume service shortly.`,
+  ],
+  status: 200,
+})
+const bootstrapping =
+  'Vault has successfully found secondary information; it may take a while to perform setup tasks. Vault will be unavailable until these tasks and initial sync complete.'
+
+/** Mutating paths need a token; on a DR secondary they are reached without one and ask for `dr_operation_token`. */
+export function replicationPaths(manager: ReplicationManager): Path[] {
+  const status = path('replication/status', {
+    operations: {
+      read: async () => ({ data: { performance: await manager.status('performance'), dr: await manager.status('dr') } }),
+    },
+  })
+  return [
+    status,
+    ...rolePaths(manager, 'performance', 'replication/performance/'),
+    ...rolePaths(manager, 'dr', 'replication/dr/'),
+    ...rolePaths(manager, 'performance', 'replication/').filter(({ pattern }) => !pattern.endsWith('/status')),
+    ...filterPaths(manager),
+    path('replication/dr/secondary/operation-token/delete', {
+      fields: { dr_operation_token: field.string({ required: true }) },
+      operations: {
+        update: async ({ field }) => {
+          await consent(manager, 'dr', field.dr_operation_token)
+          await manager.deleteOperationToken()
+          return undefined
+        },
+      },
+    }),
+  ]
+}
+
+function rolePaths(manager: ReplicationManager, kind: ReplicationKind, prefix: string): Path[] {
+  return [
+    path(`${prefix}status`, { operations: { read: async () => ({ data: await manager.status(kind) }) } }),
+    ...primaryPaths(manager, kind, `${prefix}primary/`),
+    ...secondaryPaths(manager, kind, `${prefix}secondary/`),
+  ]
+}
+
+function primaryPaths(manager: ReplicationManager, kind: ReplicationKind, prefix: string): Path[] {
+  return [
+    path(`${prefix}enable`, {
+      fields: { primary_cluster_addr: field.string({ default: '' }) },
+      operations: {
+        update: async ({ field }) => {
+          await manager.enablePrimary(kind, field.primary_cluster_addr)
+          return changing('enabled as a primary for replication')
+        },
+      },
+    }),
+    path(`${prefix}demote`, {
+      operations: {
+        update: async () => {
+          await manager.demotePrimary(kind)
+          return changing('demoted to a replication secondary')
+        },
+      },
+    }),
+    path(`${prefix}disable`, {
+      operations: {
+        update: async () => {
+          await manager.disablePrimary(kind)
+          return changing('disabled as a replication primary')
+        },
+      },
+    }),
+    path(`${prefix}secondary-token`, {
+      fields: {
+        id: field.string({ required: true }),
+        ttl: field.duration({ default: DEFAULT_TOKEN_TTL_SECONDS }),
+        secondary_public_key: field.string({ default: '' }),
+      },
+      operations: {
+        update: async ({ field }): Promise<CoreBackendResponse> => {
+          if (field.secondary_public_key !== '') {
+            throw new BackendError('BACKEND_INVALID_REQUEST', 'secondary_public_key: activation by public key is not supported')
+          }
+          const { id, ttl } = field
+          if (ttl <= 0) throw new BackendError('BACKEND_INVALID_REQUEST', 'ttl: expected more than 0 seconds')
+          return { wrapInfo: await manager.secondaryToken(kind, { id, ttl }) }
+        },
+      },
+    }),
+    path(`${prefix}revoke-secondary`, {
+      fields: { id: field.string({ required: true }) },
+      operations: {
+        update: async ({ field }) => {
+          await manager.revokeSecondary(kind, field.id)
+          return undefined
+        },
+      },
+    }),
+  ]
+}
+
+const upstreamFields = {
+  token: field.string({ default: '' }),
+  primary_api_addr: field.string({ default: '' }),
+  ca_file: field.string({ default: '' }),
+  ca_path: field.string({ default: '' }),
+  dr_operation_token: field.string({ default: '' }),
+}
+
+function secondaryPaths(manager: ReplicationManager, kind: ReplicationKind, prefix: string): Path[] {
+  return [
+    path(`${prefix}enable`, {
+      fields: upstreamFields,
+      operations: {
+        update: async ({ field }) => {
+          if (field.token === '') throw new BackendError('BACKEND_INVALID_REQUEST', 'token: expected a secondary activation token')
+          await manager.enableSecondary(kind, upstream(field))
+          return { warnings: [bootstrapping], status: 200 }
+        },
+      },
+    }),
+    path(`${prefix}promote`, {
+      fields: {
+        primary_cluster_addr: field.string({ default: '' }),
+        force: field.bool({ default: false }),
+        dr_operation_token: field.string({ default: '' }),
+      },
+      operations: {
+        update: async ({ field }) => {
+          await consent(manager, kind, field.dr_operation_token)
+          await manager.promoteSecondary(kind, { primaryClusterAddr: field.primary_cluster_addr, force: field.force })
+          return changing('promoted to a replication primary')
+        },
+      },
+    }),
+    path(`${prefix}disable`, {
+      fields: { dr_operation_token: field.string({ default: '' }) },
+      operations: {
+        update: async ({ field }) => {
+          await consent(manager, kind, field.dr_operation_token)
+          await manager.disableSecondary(kind)
+          return changing('disabled as a replication secondary')
+        },
+      },
+    }),
+    path(`${prefix}update-primary`, {
+      fields: { ...upstreamFields, update_primary_addrs: field.commaStringList({ default: [] }) },
+      operations: {
+        update: async ({ field, data }) => {
+          await consent(manager, kind, field.dr_operation_token)
+          const updatePrimaryAddrs = field.update_primary_addrs.length > 0 ? field.update_primary_addrs : undefined
+          if (updatePrimaryAddrs === undefined && data.token === undefined) {
+            throw new BackendError('BACKEND_INVALID_REQUEST', 'token or update_primary_addrs: one of them is required')
+          }
+          if (updatePrimaryAddrs !== undefined && field.token !== '') {
+            throw new BackendError('BACKEND_INVALID_REQUEST', 'token and update_primary_addrs cannot be given together')
+          }
+          await manager.updatePrimary(kind, { ...upstream(field), updatePrimaryAddrs })
+          return { warnings: [bootstrapping], status: 200 }
+        },
+      },
+    }),
+  ]
+}
+
+function filterPaths(manager: ReplicationManager): Path[] {
+  const dynamic = async (id: string): Promise<BackendResponse | undefined> => {
+    const view = await manager.dynamicFilter(id)
+    return view && { data: { dynamic_filtered_mounts: view.mounts, dynamic_filtered_namespaces: view.namespaces } }
+  }
+  return [
+    path('replication/performance/primary/paths-filter/:id', {
+      fields: { mode: field.string({ default: 'allow' }), paths: field.commaStringList({ default: [] }) },
+      operations: {
+        read: async ({ params }) => {
+          const filter = await manager.filter(params.id)
+          return filter && { data: { mode: filter.mode, paths: filter.paths } }
+        },
+        update: async ({ params, field }) => {
+          await manager.setFilter(params.id, { mode: field.mode, paths: field.paths })
+          return undefined
+        },
+        delete: async ({ params }) => {
+          await manager.deleteFilter(params.id)
+          return undefined
+        },
+      },
+    }),
+    path('replication/performance/primary/dynamic-filter/:id', { operations: { read: ({ params }) => dynamic(params.id) } }),
+    path('replication/performance/secondary/dynamic-filter/:id', { operations: { read: ({ params }) => dynamic(params.id) } }),
+  ]
+}
+
+function upstream(values: { token: string; primary_api_addr: string; ca_file: string; ca_path: string }) {
+  return {
+    token: values.token,
+    primaryApiAddr: values.primary_api_addr,
+    caFile: values.ca_file,
+    caPath: values.ca_path,
+  }
+}
+
+async function consent(manager: ReplicationManager, kind: ReplicationKind, token: string): Promise<void> {
+  if (kind !== 'dr') return
+  if (manager.mode('dr') !== 'secondary') throw new BackendError('BACKEND_INVALID_REQUEST', 'Not a DR secondary.')
+  if (token === '') throw new BackendError('BACKEND_INVALID_REQUEST', 'dr_operation_token: expected a DR operation token')
+  if (!(await manager.checkOperationToken(token))) throw new BackendError('BACKEND_PERMISSION_DENIED', 'permission denied')
+}

@@ -1,0 +1,113 @@
+/**
+ * A cluster's two replication roles as stored. The performance role is class `local`, so that a DR secondary holds it and
+ * carries it on when promoted; the DR role is `ignored` and stays where it is. Every secondary and every filter is a record of
+ * its own.
+ */
+import { readJson, writeJson } from '@lockstep/backend'
+import type { Store, Transaction } from '@lockstep/storage'
+
+export type ReplicationKind = 'performance' | 'dr'
+export type RoleMode = 'disabled' | 'primary' | 'secondary'
+
+/** Credentials of one end, PEM. */
+export interface EndCredentials {
+  caCertificate: string
+  certificate: string
+  privateKey: string
+}
+
+export type RoleRecord =
+  | { mode: 'disabled' }
+  | {
+      mode: 'primary'
+      /** The replication set's id, equal on both ends. */
+      clusterId: string
+      /** Address given to secondaries; "" = this node's cluster_addr. */
+      primaryClusterAddr: string
+      ca: { certificate: string; privateKey: string }
+      server: EndCredentials
+      enabledAt: number
+    }
+  | {
+      mode: 'secondary'
+      clusterId: string
+      secondaryId: string
+      /** Addresses to dial, best first; empty = dials nobody (detached or demoted). */
+      primaryClusterAddrs: string[]
+      credentials: EndCredentials | null
+      /** Kept through demotion so that a promoted old primary knows its secondaries again. */
+      ca?: { certificate: string; privateKey: string }
+      enabledAt: number
+    }
+
+export type PrimaryRecord = Extract<RoleRecord, { mode: 'primary' }>
+export type SecondaryRecord = Extract<RoleRecord, { mode: 'secondary' }>
+
+/** A secondary known to the primary, from its activation token until it is revoked. Ids hold no slash (see `@lockstep/bootstrap`). */
+export interface KnownSecondary {
+  id: string
+  /** SHA-256 of its certificate (DER), hex. */
+  fingerprint: string
+  issuedAt: number
+}
+
+export interface FilterRecord {
+  mode: 'allow' | 'deny'
+  paths: string[]
+}
+
+const base = { performance: 'core/cluster/replicated/', dr: 'core/cluster/replicated-dr/' } as const
+
+export const roleKeys = {
+  info: (kind: ReplicationKind): string => `${base[kind]}info`,
+  secondaries: (kind: ReplicationKind): string => `${base[kind]}secondaries/`,
+  /** Only performance secondaries are filtered. */
+  filters: 'core/cluster/replicated/filters/',
+  /** Where the follower keeps how far it came; not part of the role, hence `ignored`. */
+  cursor: (kind: ReplicationKind): string => `core/replication/cursor/${kind}`,
+  /** Primary addresses heard over the link. */
+  addresses: (kind: ReplicationKind): string => `core/primary-addrs/${kind === 'dr' ? 'dr' : 'perf'}`,
+  operationToken: 'core/replication/dr-operation-token',
+}
+
+type Storage = Pick<Store | Transaction, 'get' | 'put' | 'delete' | 'list'>
+
+export interface RoleRecords {
+  role(kind: ReplicationKind): Promise<RoleRecord>
+  saveRole(kind: ReplicationKind, record: RoleRecord): Promise<void>
+  secondaries(kind: ReplicationKind): Promise<KnownSecondary[]>
+  secondary(kind: ReplicationKind, id: string): Promise<KnownSecondary | undefined>
+  saveSecondary(kind: ReplicationKind, secondary: KnownSecondary): Promise<void>
+  removeSecondary(kind: ReplicationKind, id: string): Promise<void>
+  filter(id: string): Promise<FilterRecord | undefined>
+  saveFilter(id: string, filter: FilterRecord): Promise<void>
+  removeFilter(id: string): Promise<void>
+  /** Forgets the set: its secondaries and filters. */
+  clear(kind: ReplicationKind): Promise<void>
+}
+
+/** `storage` is the barrier (whole view) or a transaction of it. */
+export function roleRecords(storage: Storage): RoleRecords {
+  const read = <T>(key: string): Promise<T | undefined> => readJson(storage, key) as Promise<T | undefined>
+  const write = (key: string, value: unknown): Promise<void> => writeJson(storage, key, value)
+  const names = (prefix: string): Promise<string[]> => storage.list(prefix)
+  return {
+    role: async (kind) => (await read<RoleRecord>(roleKeys.info(kind))) ?? { mode: 'disabled' },
+    saveRole: (kind, record) => write(roleKeys.info(kind), record),
+    async secondaries(kind) {
+      const prefix = roleKeys.secondaries(kind)
+      const found = await Promise.all((await names(prefix)).map((name) => read<KnownSecondary>(prefix + name)))
+      return found.filter((secondary) => secondary !== undefined)
+    },
+    secondary: (kind, id) => read(roleKeys.secondaries(kind) + id),
+    saveSecondary: (kind, secondary) => write(roleKeys.secondaries(kind) + secondary.id, secondary),
+    removeSecondary: (kind, id) => storage.delete(roleKeys.secondaries(kind) + id),
+    filter: (id) => read(roleKeys.filters + id),
+    saveFilter: (id, filter) => write(roleKeys.filters + id, filter),
+    removeFilter: (id) => storage.delete(roleKeys.filters + id),
+    async clear(kind) {
+      const prefixes = kind === 'performance' ? [roleKeys.secondaries(kind), roleKeys.filters] : [roleKeys.secondaries(kind)]
+      for (const prefix of prefixes) for (const name of await names(prefix)) await storage.delete(prefix + name)
+    },
+  }
+}

@@ -1,0 +1,53 @@
+/** One generation of a cluster's storage, opened: the log over the physical store and, once unsealed, the barrier over the log. */
+import { type Keyring, encryptedStore } from '@lockstep/barrier'
+import { type LoggedStore, loggedStore } from '@lockstep/replication-driver'
+import type { Store } from '@lockstep/storage'
+import { type ClassRules, classRules, vaultRules } from '@lockstep/storage-classes'
+import type { Log } from '../contracts.ts'
+import type { RoleMode } from '../replication/role-records.ts'
+
+/** The roles in force, read by every write. */
+export interface RoleModes {
+  performance: RoleMode
+  dr: RoleMode
+}
+
+export interface ClusterStore {
+  readonly logged: LoggedStore
+  readonly classes: ClassRules
+  readonly modes: RoleModes
+  /** The encrypted view. */
+  barrier(keyring: () => Keyring): Store
+  close(): Promise<void>
+}
+
+export interface ClusterStoreOptions {
+  /** Cap of the retained write-ahead log, bytes. */
+  logBytes?: number
+}
+
+export async function openClusterStore(physical: Store, log: Log, options: ClusterStoreOptions): Promise<ClusterStore> {
+  const classes = classRules(vaultRules)
+  const modes: RoleModes = { performance: 'disabled', dr: 'disabled' }
+  const logged = await loggedStore(physical, {
+    classify: (key) => classes.classify(key),
+    writable: ({ class: storageClass }) => {
+      if (storageClass === 'ignored') return true
+      if (modes.dr === 'secondary') return false
+      return storageClass === 'local' || modes.performance !== 'secondary'
+    },
+    keepLog: () => modes.performance === 'primary' || modes.dr === 'primary',
+    logBytes: options.logBytes,
+    onLogPressure: (fraction) =>
+      log.warn('the write-ahead log kept for a lagging secondary nears its cap; past it that secondary resumes by Merkle diff', {
+        fraction: Number(fraction.toFixed(2)),
+      }),
+  })
+  return {
+    logged,
+    classes,
+    modes,
+    barrier: (keyring) => encryptedStore(logged, keyring),
+    close: () => logged.close(),
+  }
+}

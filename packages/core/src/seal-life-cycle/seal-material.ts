@@ -1,0 +1,47 @@
+/**
+ * The seal records of one cluster: made at init, or at activation from what the primary hands over. The seal matrix of
+ * the specification is `adoptSeal`: a Shamir secondary takes the primary's split key, an auto-sealed one keeps its seal
+ * and takes it as recovery key; which kind the primary has makes no other difference.
+ */
+import { randomBytes } from 'node:crypto'
+import { type AutoSeal, splitKey } from '@lockstep/seal'
+import { KEY_BYTES, type SealConfig, encodeSealConfig, sealKeys } from './seal-config.ts'
+import { sealRootKey } from './root-key.ts'
+
+/** What operators hold shares of: the key-encryption key (Shamir) or the recovery key (auto seal). */
+export interface OperatorKey {
+  key: Uint8Array
+  shares: number
+  threshold: number
+}
+
+/** Records to store unencrypted (they are sealed, or hold counts only). */
+export type SealRecords = Map<string, Uint8Array>
+
+export async function adoptSeal(
+  rootKey: Uint8Array,
+  operatorKey: OperatorKey,
+  autoSeal: AutoSeal | undefined,
+): Promise<SealRecords> {
+  const counts = { secret_shares: operatorKey.shares, secret_threshold: operatorKey.threshold }
+  if (autoSeal === undefined) {
+    return new Map([
+      [sealKeys.config, encodeSealConfig({ type: 'shamir', ...counts })],
+      [sealKeys.rootKey, sealRootKey(operatorKey.key, rootKey)],
+    ])
+  }
+  const own: SealConfig = { type: autoSeal.type, secret_shares: 1, secret_threshold: 1 }
+  return new Map([
+    [sealKeys.config, encodeSealConfig(own)],
+    [sealKeys.rootKey, await autoSeal.encrypt(rootKey)],
+    [sealKeys.recoveryConfig, encodeSealConfig({ type: 'shamir', ...counts })],
+    [sealKeys.recoveryKey, await autoSeal.encrypt(operatorKey.key)],
+  ])
+}
+
+/** A fresh operator key and the shares to hand out; a single share is the key itself. */
+export function newOperatorKey(shares: number, threshold: number): { operatorKey: OperatorKey; parts: Uint8Array[] } {
+  const key = randomBytes(KEY_BYTES)
+  const parts = splitKey(key, { secretShares: shares, secretThreshold: threshold })
+  return { operatorKey: { key, shares, threshold }, parts }
+}

@@ -1,0 +1,28 @@
+/** What runs on top of an unsealed barrier, as the life cycle sees it. */
+import type { Keyring } from '@lockstep/barrier'
+import type { Store } from '@lockstep/storage'
+import type { CoreRequest, CoreResponse } from '../contracts.ts'
+import type { ClusterStore } from './cluster-store.ts'
+import type { OperatorKey } from './seal-material.ts'
+
+export interface Unsealed {
+  readonly store: ClusterStore
+  readonly barrier: Store
+  keyring(): Keyring
+  /** Re-reads `core/keyring` after replication changed it; it is sealed by the same root key. */
+  reloadKeyring(): Promise<void>
+  /** New term, stored before it is used. Rejects as the barrier does on a secondary (read-only). */
+  rotateKeyring(): Promise<void>
+  /** What operators hold shares of, and how many; for a secondary's bootstrap and to check shares. */
+  operatorKey(): Promise<OperatorKey>
+}
+
+export interface Services {
+  handle(request: CoreRequest): Promise<CoreResponse>
+  /** Generates a root token, returned once. Absent on a DR secondary. */
+  createRootToken?(id?: string): Promise<string>
+  /** Stops taking requests first; resolves when nothing runs any more. */
+  stop(): Promise<void>
+  /** SIGHUP: files that were rotated away are opened again. */
+  reopenLogs?(): Promise<void>
+}

@@ -1,0 +1,43 @@
+/** The steps of the replication tutorials, over the HTTP API. */
+import type { Cluster } from './cluster.ts'
+import { waitFor } from './wait-for.ts'
+
+export type ReplicationKind = 'performance' | 'dr'
+
+// biome-ignore lint/suspicious/noExplicitAny: the status document is checked field by field where it matters
+type Status = any
+
+export async function replicationStatus(cluster: Cluster, kind: ReplicationKind): Promise<Status> {
+  const reply = await cluster.client.call('GET', `sys/replication/${kind}/status`)
+  return reply.body?.data
+}
+
+/** Activates `secondary`; `primary` must be a primary of the kind already. The secondary's unseal keys become the primary's. */
+export async function linkSecondary(primary: Cluster, secondary: Cluster, kind: ReplicationKind, id: string): Promise<void> {
+  const issued = await primary.client.write(`sys/replication/${kind}/primary/secondary-token`, { id })
+  await secondary.client.write(`sys/replication/${kind}/secondary/enable`, { token: issued.body.wrap_info.token })
+  secondary.keys = primary.keys
+  await waitFor(`${secondary.name} to become a ${kind} secondary`, async () => {
+    const status = await replicationStatus(secondary, kind)
+    return status?.mode === 'secondary'
+  })
+}
+
+/** Until the secondary streams and both ends have the same Merkle root. */
+export function waitUntilInSync(
+  primary: Cluster,
+  secondary: Cluster,
+  kind: ReplicationKind,
+  options: { timeoutMs?: number; sameRoot?: boolean } = {},
+): Promise<Status> {
+  return waitFor(
+    `${secondary.name} to be in sync with ${primary.name}`,
+    async () => {
+      const [here, there] = await Promise.all([replicationStatus(primary, kind), replicationStatus(secondary, kind)])
+      if (there?.state !== 'stream-wals' || there.connection_state !== 'ready') return false
+      const want = options.sameRoot === false ? undefined : here.merkle_root
+      return want === undefined || want === there.merkle_root ? there : false
+    },
+    { timeoutMs: options.timeoutMs ?? 30_000 },
+  )
+}
