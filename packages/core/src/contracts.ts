@@ -112,8 +112,6 @@ export interface CoreBackendResponse extends BackendResponse {
   authBlock?: AuthBlock
   /** A lease the backend already knows (sys/leases/renew): shown as it is, nothing is registered. `duration` in seconds. */
   lease?: { id: string; renewable: boolean; duration: number }
-  /** `data` is repeated at top level. */
-  injectData?: boolean
   /** A JSON body without envelope. */
   bare?: unknown
   /** Shown as `wrap_info` with `data` null (sys/wrapping/rewrap). */
@@ -157,6 +155,16 @@ export interface AclQuery {
   path: string
   data: Record<string, unknown>
   wrapTtl: number
+  /** The path is one of its mount's sudo paths: allowed only with root or the sudo capability. Default false. */
+  needsSudo?: boolean
+}
+
+/** Whom policy templates (`{{identity...}}`) speak of. */
+export interface PolicyIdentity {
+  /** Changes whenever an answer of `resolve` may have changed, for instance entity id and last update. */
+  key: string
+  /** Text of an expression such as `identity.entity.name`; undefined when there is none. */
+  resolve(expression: string): string | undefined
 }
 
 export interface Acl {
@@ -176,10 +184,13 @@ export interface PolicyStore {
   /** Rejects with CORE_INVALID_REQUEST `failed to parse policy: ...`. Names are lower-cased. */
   set(name: string, policy: string): Promise<void>
   delete(name: string): Promise<void>
-  /** Sorted, with `root`. */
+  /** Sorted, then `root`. */
   list(): Promise<string[]>
-  /** Compiled and cached per policy set. Synchronous result when cached. */
-  acl(policies: readonly string[]): Promise<Acl> | Acl
+  /**
+   * Compiled and cached per policy set; the array must not be changed afterwards. Synchronous result when cached. Rules with
+   * templates that `identity` cannot resolve are left out. Names that do not exist grant nothing.
+   */
+  acl(policies: readonly string[], identity?: PolicyIdentity): Promise<Acl> | Acl
   /** Writes `default` when it is absent. */
   loadDefaults(): Promise<void>
   invalidate(key: string): void
@@ -226,7 +237,12 @@ export interface TokenStore {
    */
   create(
     token: NewToken,
-    options?: { leaseInternalData?: Record<string, unknown>; transaction?: Transaction },
+    options?: {
+      /** The grant a login gave, kept with the lease: its `internalData` and `maxTtl` are what a renewal starts from. */
+      auth?: AuthGrant
+      leaseInternalData?: Record<string, unknown>
+      transaction?: Transaction
+    },
   ): Promise<TokenEntry>
   /** The live entry; undefined for unknown, expired, revoked or malformed tokens. Constant-time where it compares. */
   lookup(id: string): Promise<TokenEntry | undefined> | TokenEntry | undefined
