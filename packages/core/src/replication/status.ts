@@ -1,0 +1,64 @@
+/** The status document of each role, field for field as Vault's clients read it (replication-api.md, section 2). */
+import { parsePartitionId } from '@lockstep/replication'
+import type { LoggedStore } from '@lockstep/replication-driver'
+import type { ModeWord } from './manager.ts'
+import type { ReplicationKind } from './role-records.ts'
+
+const ROOT_BYTES = 20
+/** Go's zero time in Unix seconds: "never". */
+const NEVER = '-62135596800'
+
+/** One end of a link as a status item shows it. */
+export interface PeerStatus {
+  apiAddress: string
+  clusterAddress: string
+  connected: boolean
+  /** ms since the epoch, 0 = none yet. */
+  lastHeartbeat: number
+  roundTripMs: number
+  clockSkewMs: number
+  canaryAgeMs: number
+  nodeId?: string
+}
+
+/** Whether a performance or DR link carries the class. */
+export function carries(kind: ReplicationKind, storageClass: string): boolean {
+  return storageClass === 'replicated' || kind === 'dr'
+}
+
+/** First 20 bytes of the composed root of all that the kind of replication compares, as 40 hex digits. */
+export function merkleRoot(store: LoggedStore, kind: ReplicationKind): string {
+  const root = store.forest.composedRoot((id) => carries(kind, parsePartitionId(id)?.class ?? ''))
+  return Buffer.from(root.subarray(0, ROOT_BYTES)).toString('hex')
+}
+
+export function commonStatus(store: LoggedStore, kind: ReplicationKind, mode: ModeWord, clusterId: string) {
+  return {
+    mode,
+    cluster_id: clusterId,
+    merkle_root: merkleRoot(store, kind),
+    last_reindex_epoch: '0',
+    corrupted_merkle_tree: false,
+    last_corruption_check_epoch: NEVER,
+    ssct_generation_counter: 0,
+  }
+}
+
+/** Numbers are strings here, as Vault's clients decode them. */
+export function peerItem(peer: PeerStatus): Record<string, unknown> {
+  return {
+    api_address: peer.apiAddress,
+    cluster_address: peer.clusterAddress,
+    connection_status: peer.connected ? 'connected' : 'disconnected',
+    last_heartbeat: rfc3339(peer.lastHeartbeat),
+    last_heartbeat_duration_ms: String(Math.round(peer.roundTripMs)),
+    clock_skew_ms: String(Math.round(peer.clockSkewMs)),
+    replication_primary_canary_age_ms: String(Math.round(peer.canaryAgeMs)),
+    ...(peer.nodeId === undefined ? {} : { node_id: peer.nodeId }),
+  }
+}
+
+/** "" when there was none. */
+export function rfc3339(time: number): string {
+  return time === 0 ? '' : new Date(time).toISOString()
+}
