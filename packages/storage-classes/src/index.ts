@@ -1,1 +1,5 @@
-export {}
+export { type ClassRules, classRules, type KeyClass, type TagOptions } from './class-rules.ts'
+export { StorageClassError, type StorageClassErrorCode } from './errors.ts'
+export { CORE, type MountRegistration, type NamespaceRegistration, type Placement } from './mount.ts'
+export type { ClassRule, ShippedClass, StorageClass } from './rule.ts'
+export { vaultRules } from './vault-rules.ts'
