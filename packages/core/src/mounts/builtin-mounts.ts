@@ -1,8 +1,11 @@
 import type { MountEntry } from '../contracts.ts'
-import { type Random, newAccessor, newUuid } from './mount-identity.ts'
+import { newAccessor, newUuid, type Random } from './mount-identity.ts'
 
 /** The mounts every cluster has, in the order in which they claim their points. */
-export const builtinMounts: readonly Pick<MountEntry, 'table' | 'path' | 'type' | 'description' | 'local' | 'sealWrap'>[] = [
+export const builtinMounts: readonly Pick<
+  MountEntry,
+  'table' | 'path' | 'type' | 'description' | 'local' | 'sealWrap'
+>[] = [
   {
     table: 'secret',
     path: 'sys/',

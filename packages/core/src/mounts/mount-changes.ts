@@ -25,10 +25,14 @@ export function mountChanges(life: MountLife, removal: MountRemoval): MountChang
 
   function assertFree(point: string, table: 'secret' | 'auth'): void {
     const taken = map.conflict(point)
-    if (taken !== undefined) throw invalid(`path is already in use at ${table === 'auth' ? splitPoint(taken).path : taken}`)
+    if (taken !== undefined)
+      throw invalid(`path is already in use at ${table === 'auth' ? splitPoint(taken).path : taken}`)
   }
 
-  function planMove(from: string, to: string): { mounted: Mounted; target: ReturnType<typeof splitPoint>; point: string } {
+  function planMove(
+    from: string,
+    to: string,
+  ): { mounted: Mounted; target: ReturnType<typeof splitPoint>; point: string } {
     const source = mountPath(from)
     const point = mountPath(to)
     checkMove(source, point)

@@ -29,7 +29,9 @@ export function pointOf(table: Table, path: string): string {
 
 /** The other way round: which table a full mount point belongs to. */
 export function splitPoint(point: string): { table: Table; path: string } {
-  return point.startsWith('auth/') ? { table: 'auth', path: point.slice('auth/'.length) } : { table: 'secret', path: point }
+  return point.startsWith('auth/')
+    ? { table: 'auth', path: point.slice('auth/'.length) }
+    : { table: 'secret', path: point }
 }
 
 export function checkMountable(table: Table, path: string, type: string): void {
@@ -54,7 +56,8 @@ export function checkUnmountable(table: Table, path: string): void {
 export function checkMove(from: string, to: string): void {
   const source = splitPoint(from)
   const target = splitPoint(to)
-  if (source.table === 'secret' ? isProtected(from) : source.path === 'token/') throw invalid(`cannot remount "${from}"`)
+  if (source.table === 'secret' ? isProtected(from) : source.path === 'token/')
+    throw invalid(`cannot remount "${from}"`)
   if (source.table === 'auth' && target.table === 'secret') {
     throw invalid(`cannot remount auth mount to non-auth mount "${to}"`)
   }

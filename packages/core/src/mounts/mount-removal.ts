@@ -1,8 +1,8 @@
 import type { MountEntry } from '../contracts.ts'
 import { deleteUnder } from './mount-data.ts'
-import { dataPrefix, recordKey } from './mount-record.ts'
 import type { MountLife } from './mount-life.ts'
 import { message } from './mount-life.ts'
+import { dataPrefix, recordKey } from './mount-record.ts'
 import type { Mounted } from './mounted-backend.ts'
 import { storageErrorForBackend } from './read-only.ts'
 

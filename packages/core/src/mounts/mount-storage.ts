@@ -20,7 +20,10 @@ export function mountStorage(store: Store, prefix: string): MountStorage {
 
   async function write<T>(operation: () => Promise<T>): Promise<T> {
     if (state !== 'open') {
-      throw new CoreError('CORE_INTERNAL', `the mount is ${state === 'loading' ? 'not committed yet' : 'being removed'}`)
+      throw new CoreError(
+        'CORE_INTERNAL',
+        `the mount is ${state === 'loading' ? 'not committed yet' : 'being removed'}`,
+      )
     }
     writing++
     try {

@@ -1,9 +1,9 @@
+import type { MountEntry } from '../contracts.ts'
 import { optionsDiffer } from './mount-changes.ts'
 import { type MountLife, message } from './mount-life.ts'
 import { pointOf } from './mount-path.ts'
 import { decodeRecord, parseKey, recordKey } from './mount-record.ts'
 import type { MountRemoval } from './mount-removal.ts'
-import type { MountEntry } from '../contracts.ts'
 
 /** Follows changes of storage that this table did not make: replicated mount records and replicated data of mounts. */
 export interface MountSync {

@@ -1,7 +1,7 @@
 import type { MountEntry, MountTable } from '../contracts.ts'
 import { builtinMounts, newBuiltin } from './builtin-mounts.ts'
 import { type MountChanges, mountChanges } from './mount-changes.ts'
-import { message, mountLife, type MountTableComponents } from './mount-life.ts'
+import { type MountTableComponents, message, mountLife } from './mount-life.ts'
 import { decodeRecord, recordFolders, recordKey } from './mount-record.ts'
 import { mountRemoval } from './mount-removal.ts'
 import { mountSync } from './mount-sync.ts'
@@ -59,7 +59,10 @@ export function mountTable(components: MountTableComponents): Mounts {
     const rest = stored.filter((entry) => !own.includes(entry))
     const mounts = await Promise.all([...own, ...rest].map((entry) => life.buildOrBreak(entry)))
     // Own mounts claim their points before replicated ones.
-    const order = [...mounts.slice(0, own.length), ...mounts.slice(own.length).sort((a, b) => rank(a.entry) - rank(b.entry))]
+    const order = [
+      ...mounts.slice(0, own.length),
+      ...mounts.slice(own.length).sort((a, b) => rank(a.entry) - rank(b.entry)),
+    ]
     for (const mounted of order) {
       await life.register(mounted)
       if (!stored.includes(mounted.entry)) await saveBuiltin(mounted.entry)

@@ -46,7 +46,9 @@ export function brokenMount(components: MountedBackendComponents, entry: MountEn
     type: entry.type,
     special: {},
     handle: () =>
-      Promise.reject(new CoreError('CORE_INTERNAL', `the backend mounted at "${mounted.point}" did not start`, { cause })),
+      Promise.reject(
+        new CoreError('CORE_INTERNAL', `the backend mounted at "${mounted.point}" did not start`, { cause }),
+      ),
   }
   return mounted
 }

@@ -62,7 +62,11 @@ export function router<T>(): Router<T> {
 
 function ancestors(point: string): string[] {
   const found: string[] = []
-  for (let slash = point.indexOf('/'); slash !== -1 && slash + 1 < point.length; slash = point.indexOf('/', slash + 1)) {
+  for (
+    let slash = point.indexOf('/');
+    slash !== -1 && slash + 1 < point.length;
+    slash = point.indexOf('/', slash + 1)
+  ) {
     found.push(point.slice(0, slash + 1))
   }
   return found

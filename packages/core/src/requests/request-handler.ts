@@ -1,0 +1,149 @@
+import type { BackendResponse } from '@lockstep/backend'
+import {
+  type CoreBackendResponse,
+  CoreError,
+  type CoreRequest,
+  type CoreResponse,
+  type RoutedMount,
+} from '../contracts.ts'
+import type { ForwardedRequest } from '../replication/forwarded-request.ts'
+import { type Admission, admit, newAdmission } from './admission.ts'
+import { backendCall } from './backend-call.ts'
+import type { RequestComponents } from './components.ts'
+import { type Made, shaped } from './envelope.ts'
+import { forwardedHandler } from './forwarded-handler.ts'
+import { loginToken } from './login.ts'
+import { requestAudit } from './request-audit.ts'
+import { clientError, noHandler } from './request-error.ts'
+import { wantsWrapping, wrappedResponse } from './wrapped-response.ts'
+
+export interface RequestHandler {
+  /** Resolves with what the client gets; rejects with `CoreError` only. */
+  handle(request: CoreRequest): Promise<CoreResponse>
+  /**
+   * The primary's side of forwarding: runs a performance secondary's request in its backend after checking the caller's policies here.
+   * `allowed` tells which mount points that secondary may hold; others, and local mounts, are as good as absent. No token, lease or
+   * wrapping is made: that is the secondary's. Rejects with `CoreError` only.
+   */
+  handleForwarded(
+    request: ForwardedRequest,
+    allowed: (mountPoint: string) => boolean,
+  ): Promise<BackendResponse | undefined>
+}
+
+/** Token, policy, audit, routing, lease, wrapping, audit: the way of every request. */
+export function requestHandler(components: RequestComponents): RequestHandler {
+  const { mounts, tokens, leases, log } = components
+  const audit = requestAudit(components.audit, components.clock, log)
+
+  async function answer(
+    request: CoreRequest,
+    mount: RoutedMount | undefined,
+    admission: Admission,
+  ): Promise<CoreResponse> {
+    if (mount === undefined) throw noHandler(request.path)
+    if (mount.entry.tainted) throw noHandler(request.path, 'route entry is tainted')
+    const backendResponse = await backendCall(components, request, mount, admission)
+    const made = isPlain(backendResponse) ? undefined : await make(request, mount, admission, backendResponse)
+    const response = allowedHeaders(shaped(request, admission.operation, backendResponse, made), mount)
+    return wantsWrapping(request, response) ? wrappedResponse(components, request, response) : response
+  }
+
+  /** The token or the lease that the backend's response calls for. */
+  async function make(
+    request: CoreRequest,
+    mount: RoutedMount,
+    admission: Admission,
+    response: CoreBackendResponse,
+  ): Promise<Made> {
+    const made: Made = { auth: response.authBlock ?? null, lease: response.lease, warnings: [] }
+    if (response.auth !== undefined && response.authBlock === undefined) {
+      const { auth, warnings } = await loginToken(components, request, mount, response.auth)
+      return { ...made, auth, warnings }
+    }
+    if (response.secret === undefined || response.lease !== undefined) return made
+    const { token } = admission
+    if (token === undefined) throw new CoreError('CORE_INTERNAL', 'a leased secret needs a token')
+    const lease = await leases.registerSecret({
+      path: request.path,
+      clientToken: token.id,
+      secret: response.secret,
+      data: response.data ?? null,
+    })
+    if (admission.lastUse) {
+      const text = 'Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.'
+      throw new CoreError('CORE_INVALID_REQUEST', text)
+    }
+    return { ...made, lease: { id: lease.id, renewable: lease.renewable, duration: lease.ttl } }
+  }
+
+  async function handle(request: CoreRequest): Promise<CoreResponse> {
+    if (isWrite(request) && request.path.endsWith('/')) {
+      throw new CoreError('CORE_INVALID_REQUEST', "cannot write to a path ending in '/'")
+    }
+    const mount = mounts.route(request.path)
+    const admission = newAdmission(request, mount)
+    try {
+      return await audited(request, mount, admission)
+    } finally {
+      if (admission.lastUse && admission.token !== undefined) {
+        await tokens.revoke(admission.token.id).catch((error) => {
+          log.error('a used up token was not revoked', { accessor: admission.token?.accessor, error: String(error) })
+        })
+      }
+    }
+  }
+
+  async function audited(
+    request: CoreRequest,
+    mount: RoutedMount | undefined,
+    admission: Admission,
+  ): Promise<CoreResponse> {
+    let response: CoreResponse
+    try {
+      try {
+        await admit(components, request, mount, admission)
+      } catch (error) {
+        const refused = clientError(error, true, log, request.id)
+        await audit.request(request, mount, admission, refused.message)
+        throw refused
+      }
+      const begun = audit.request(request, mount, admission)
+      if (begun !== undefined) await begun
+      response = await answer(request, mount, admission)
+    } catch (error) {
+      const refused = clientError(error, !admission.open, log, request.id)
+      await audit.response(request, mount, admission, refused.message === '' ? {} : { error: refused.message })
+      throw refused
+    }
+    const ended = audit.response(request, mount, admission, { response })
+    if (ended !== undefined) await ended
+    return response
+  }
+
+  return { handle, handleForwarded: forwardedHandler(components, audit) }
+}
+
+function isPlain(response: CoreBackendResponse | undefined): response is undefined {
+  return (
+    response === undefined ||
+    (response.auth === undefined &&
+      response.secret === undefined &&
+      response.authBlock === undefined &&
+      response.lease === undefined)
+  )
+}
+
+function isWrite(request: CoreRequest): boolean {
+  return request.operation === 'update' || request.operation === 'create' || request.operation === 'patch'
+}
+
+/** A plug-in's response headers reach the client only where the mount allows them. */
+function allowedHeaders(response: CoreResponse, mount: RoutedMount): CoreResponse {
+  if (response.headers === undefined || mount.builtin) return response
+  const allowed = new Set((mount.entry.config.allowed_response_headers ?? []).map((name) => name.toLowerCase()))
+  const headers = Object.fromEntries(
+    Object.entries(response.headers).filter(([name]) => allowed.has(name.toLowerCase())),
+  )
+  return { ...response, headers }
+}
