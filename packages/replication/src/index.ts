@@ -1,4 +1,7 @@
+export type { CallEffect, CallError, CallEvent, ResultEffect } from './calls.ts'
+export { MAX_CALLS } from './calls.ts'
 export { ReplicationError, type ReplicationErrorCode } from './errors.ts'
+export type { HeartbeatStatus, SelfReport } from './heartbeat.ts'
 export type { Link } from './link.ts'
 export type { EntriesOptions, ForestNode, ForestReader, MerkleForest } from './merkle/forest.ts'
 export { merkleForest } from './merkle/forest.ts'
@@ -12,7 +15,30 @@ export {
 } from './merkle/leaf.ts'
 export { MESSAGE_LIMITS, parseMessage } from './message-parser.ts'
 export type { LinkKind, Message, MessageType, Plain, RefusalCode } from './messages.ts'
-export { PROTOCOL } from './messages.ts'
+export { CLASSES_OF_KIND, PROTOCOL } from './messages.ts'
+export type {
+  PrimaryComponents,
+  PrimaryEffect,
+  PrimaryEvent,
+  PrimaryOptions,
+  PrimarySession,
+  PrimaryStatus,
+  StoredValue,
+} from './primary/contract.ts'
+export { primarySession } from './primary/session.ts'
+export { type Shipping, shipping } from './primary/shipping.ts'
+export type {
+  ApplyEffect,
+  SecondaryComponents,
+  SecondaryEffect,
+  SecondaryEvent,
+  SecondaryOptions,
+  SecondarySession,
+  SecondaryState,
+  SecondaryStatus,
+} from './secondary/contract.ts'
+export { decodePosition, encodePosition, NO_POSITION, type Position } from './secondary/position.ts'
+export { secondarySession } from './secondary/session.ts'
 export type { Cursor, Partition, PartitionId, ShippedClass, View, WalOperation, WalRecord } from './types.ts'
 export { parsePartitionId, partitionId } from './types.ts'
 export { DIGEST_BYTES, genesisCursor, nextDigest, sameCursor, sameDigest } from './wal/cursor.ts'
