@@ -8,13 +8,13 @@ import {
   type KeyBounds,
   type ListOptions,
   listBounds,
+  ReadQueue,
   type ScanRange,
   type WriteOperation,
 } from '@lockstep/storage'
 import type { ClassicLevel, Snapshot } from 'classic-level'
 import { levelError } from './level-error.ts'
 import type { MetaRecord } from './meta-record.ts'
-import { ReadQueue } from './read-queue.ts'
 
 /** Bytes of entries fetched per step of a scan; bounds the memory of a scan over large values. */
 const PAGE_BYTES = 256 * 1024
@@ -41,10 +41,15 @@ export class LevelDatabaseEngine implements LevelEngine {
     this.path = path
     this.#database = database
     this.#meta = meta
-    this.#reads = new ReadQueue({
-      get: (key) => database.get(key).catch((error) => this.#fail(error)),
-      getMany: (keys) => this.getMany(keys),
-    })
+    this.#reads = new ReadQueue(
+      {
+        get: (key) => database.get(key).catch((error) => this.#fail(error)),
+        getMany: (keys) => this.getMany(keys),
+      },
+      // In the thread pool, since a cold read must not stop the event loop. More than two jobs would not be faster:
+      // LevelDB's reads are short, and the pool of four threads has other work.
+      { jobs: 2 },
+    )
   }
 
   get(key: string): Promise<Uint8Array | undefined> {

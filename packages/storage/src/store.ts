@@ -44,8 +44,8 @@ export interface Reader {
 
 /**
  * A serializable transaction. Reads see one snapshot, taken at the first of them, plus the transaction's own writes.
- * `commit` rejects with `StorageError` code `STORAGE_CONFLICT`, having changed nothing, when the transaction wrote
- * something and no order of the commits explains what it read; most stores reject whenever a key or range it read was
+ * `commit` rejects with `StorageError` code `STORAGE_CONFLICT`, having changed nothing, when no order of
+ * the commits explains what it read and wrote; most stores reject whenever a key or range it read was
  * changed since by another commit. A read may already reject so. Writes of keys that were not read never conflict. After `commit` or `abort` every call rejects with `STORAGE_CLOSED_TRANSACTION`.
  */
 export interface Transaction extends Reader {

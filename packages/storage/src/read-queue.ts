@@ -1,34 +1,41 @@
-// More would not be faster: LevelDB reads are short and the thread pool, of four threads, has other work.
-const MAX_JOBS = 2
-const MAX_KEYS_PER_JOB = 64
-
 interface WaitingRead {
   readonly key: string
   readonly resolve: (value: Uint8Array | undefined) => void
   readonly reject: (error: unknown) => void
 }
 
-/** The two reads of LevelDB; each call is one job of the thread pool. */
+/** The two point reads of an engine; each call is one job: a trip to a thread pool or to a server. */
 export interface PointReads {
   get(key: string): Promise<Uint8Array | undefined>
   getMany(keys: string[]): Promise<(Uint8Array | undefined)[]>
 }
 
+export interface ReadQueueOptions {
+  /** Jobs under way at most. */
+  jobs: number
+  /** Keys per job at most. Default 64. */
+  keysPerJob?: number
+}
+
 /**
- * Point reads that run in the thread pool, since a cold read must not stop the event loop. Most of what such a read
- * costs is the trip to the pool and back, so under load the reads that wait for a turn share one trip.
+ * Point reads through few jobs: where most of what a read costs is the trip, the reads that wait for a turn under load
+ * share the next one. A read that need not wait goes alone and at once.
  */
 export class ReadQueue {
   readonly #reads: PointReads
+  readonly #maxJobs: number
+  readonly #keysPerJob: number
   #jobs = 0
   #waiting: WaitingRead[] = []
 
-  constructor(reads: PointReads) {
+  constructor(reads: PointReads, options: ReadQueueOptions) {
     this.#reads = reads
+    this.#maxJobs = options.jobs
+    this.#keysPerJob = options.keysPerJob ?? 64
   }
 
   get(key: string): Promise<Uint8Array | undefined> {
-    if (this.#jobs < MAX_JOBS) {
+    if (this.#jobs < this.#maxJobs) {
       this.#jobs++
       const value = this.#reads.get(key)
       value.then(this.#next, this.#next)
@@ -45,7 +52,7 @@ export class ReadQueue {
       this.#jobs--
       return
     }
-    const job = this.#waiting.splice(0, MAX_KEYS_PER_JOB)
+    const job = this.#waiting.splice(0, this.#keysPerJob)
     this.#reads.getMany(job.map((read) => read.key)).then(
       (values) => {
         this.#next()

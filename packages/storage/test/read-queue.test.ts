@@ -11,7 +11,7 @@ function controlled() {
         finish: (error) => (error ? reject(error) : resolve(keys.map((key) => new TextEncoder().encode(key)))),
       })
     })
-  const queue = new ReadQueue({ get: (key) => job([key]).then(([value]) => value), getMany: job })
+  const queue = new ReadQueue({ get: (key) => job([key]).then(([value]) => value), getMany: job }, { jobs: 2 })
   return { jobs, queue }
 }
 
