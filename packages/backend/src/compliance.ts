@@ -28,6 +28,8 @@ export interface BackendComplianceOptions {
     folder: string
     first: Record<string, unknown>
     changed: Record<string, unknown>
+    /** How to change the object. Default: write `changed` to its path. */
+    change?: (bed: TestBed, name: string) => Promise<void>
     /** The part of a read's data that `changed` alters. */
     view: (data: Record<string, unknown>) => unknown
     /** Set false when the path has no create/update distinction. Default true. */
@@ -54,6 +56,10 @@ export function backendCompliance(suite: BackendComplianceOptions): void {
       () => 'no error',
       (error: { code?: unknown }) => error.code,
     )
+  async function change(bed: TestBed): Promise<void> {
+    if (object.change !== undefined) await object.change(bed, name)
+    else await bed.write(object.path(name), object.changed)
+  }
   async function remove(bed: TestBed): Promise<void> {
     await object.beforeDelete?.(bed, name)
     await bed.request('delete', (object.deletePath ?? object.path)(name))
@@ -64,7 +70,7 @@ export function backendCompliance(suite: BackendComplianceOptions): void {
     expect(await bed.request('read', object.path(name))).toBe(undefined)
     await bed.write(object.path(name), object.first)
     const first = object.view((await bed.read(object.path(name))) ?? {})
-    await bed.write(object.path(name), object.changed)
+    await change(bed)
     const changed = object.view((await bed.read(object.path(name))) ?? {})
     expect(JSON.stringify(first) === JSON.stringify(changed)).toBe(false)
     await remove(bed)
@@ -103,7 +109,7 @@ export function backendCompliance(suite: BackendComplianceOptions): void {
     await writer.write(object.path(name), object.first)
     const reader = await fresh(writer.store)
     const before = object.view((await reader.read(object.path(name))) ?? {})
-    const changed = await changedKeys(writer, () => writer.write(object.path(name), object.changed))
+    const changed = await changedKeys(writer, () => change(writer))
     expect(changed.length > 0).toBe(true)
     for (const key of changed) reader.backend.invalidate?.(key)
     const after = object.view((await reader.read(object.path(name))) ?? {})
@@ -118,7 +124,7 @@ export function backendCompliance(suite: BackendComplianceOptions): void {
     await bed.write(object.path(name), object.first)
     bed.readOnly.value = true
     expect((await bed.read(object.path(name))) === undefined).toBe(false)
-    expect(await code(bed.write(object.path(name), object.changed))).toBe('BACKEND_READ_ONLY')
+    expect(await code(change(bed))).toBe('BACKEND_READ_ONLY')
   })
 
   test('answers help without touching storage', async () => {
