@@ -19,8 +19,8 @@ export interface LoggedStoreOptions {
   /** Newest records kept in memory, bytes. Default 16 MiB. */
   tailBytes?: number
   /**
-   * Most bytes of replicated and local keys and values in one transaction (`REPLICATION_TOO_LARGE`). Default 7 MiB: its
-   * record has to fit a frame of the link.
+   * Most bytes of replicated and local keys and values in one transaction (`REPLICATION_TOO_LARGE`). Default 24 MiB: its
+   * record has to fit the limits of the WAL codec and of a message.
    */
   maxCommitBytes?: number
   /** How often the log is trimmed, and how long consumers may take to `retain` after opening. ms, default 1000. */

@@ -36,7 +36,7 @@ export async function loggedStore(physicalStore: Store | Engine, options: Logged
   const guard = writeGuard({
     classify,
     writable: (keyClass) => options.writable(keyClass),
-    maxCommitBytes: options.maxCommitBytes ?? 7 * MIB,
+    maxCommitBytes: options.maxCommitBytes ?? 24 * MIB,
   })
   const listeners = new Set<(keys: readonly string[], source: Change['source']) => void>()
   const mountPaths = new Map<PartitionId, string>()

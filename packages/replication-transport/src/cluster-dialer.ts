@@ -1,0 +1,104 @@
+import tls from 'node:tls'
+import type { Link } from '@lockstep/replication'
+import { type Address, parseAddress } from './address.ts'
+import { awaitAdmission } from './admission.ts'
+import { TransportError } from './errors.ts'
+import { type LinkOptions, streamLink } from './stream-link.ts'
+import { describeFailure } from './tls-failure.ts'
+
+export interface DialOptions extends LinkOptions {
+  /** Tried in this order: `host:port`, `https://host:port`, `[v6]:port`; port 8201 when left out. */
+  addresses: readonly string[]
+  /** The name in the listener's certificate. */
+  servername: string
+  alpn: string
+  /** PEM. The only authority a listener may come from. */
+  ca: string
+  cert: string
+  key: string
+  /** What `link.peer` shall be. Default: the common name in the listener's certificate. */
+  peer?: string
+  signal?: AbortSignal
+  /** For one address, from connecting to being accepted. ms, default 10,000. */
+  timeoutMs?: number
+}
+
+/**
+ * A link to the first address that accepts. Rejects with a `TransportError`: that of the only address, or one that lists every
+ * address's reason and has the code of the most telling one (anything before refused and timed out). An aborted signal
+ * rejects with its reason.
+ */
+export async function dialCluster(options: DialOptions): Promise<Link> {
+  const { addresses, signal } = options
+  if (addresses.length === 0) throw new TransportError('TRANSPORT_INVALID', 'no address to dial')
+  const parsed = addresses.map(parseAddress)
+  const failures: TransportError[] = []
+  for (const address of parsed) {
+    signal?.throwIfAborted()
+    try {
+      return await dial(address, options)
+    } catch (error) {
+      signal?.throwIfAborted()
+      const { code, message } = describeFailure(error)
+      failures.push(new TransportError(code, `${address.text}: ${message}`, { cause: error }))
+    }
+  }
+  if (failures.length === 1) throw failures[0]!
+  const telling =
+    failures.find(({ code }) => code !== 'TRANSPORT_REFUSED' && code !== 'TRANSPORT_TIMEOUT') ?? failures[0]!
+  const message = failures.map((failure) => failure.message).join('; ')
+  throw new TransportError(telling.code, message, { cause: new AggregateError(failures) })
+}
+
+async function dial(address: Address, options: DialOptions): Promise<Link> {
+  const { servername, alpn, signal } = options
+  const timeoutMs = options.timeoutMs ?? 10_000
+  const socket = tls.connect({
+    host: address.host,
+    port: address.port,
+    servername,
+    ALPNProtocols: [alpn],
+    minVersion: 'TLSv1.3',
+    ca: options.ca,
+    cert: options.cert,
+    key: options.key,
+    rejectUnauthorized: true,
+    checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(servername, certificate),
+  })
+  const abandon = () => socket.destroy(new TransportError('TRANSPORT_CLOSED', 'dialing was given up'))
+  const timer = setTimeout(() => {
+    socket.destroy(new TransportError('TRANSPORT_TIMEOUT', `not accepted within ${timeoutMs} ms`))
+  }, timeoutMs)
+  signal?.addEventListener('abort', abandon, { once: true })
+  try {
+    await secured(socket)
+    if (socket.alpnProtocol !== alpn) {
+      throw new TransportError('TRANSPORT_WRONG_PROTOCOL', `the listener did not choose protocol ${alpn}`)
+    }
+    await awaitAdmission(socket)
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, 15_000)
+    return streamLink(socket, options.peer ?? String(socket.getPeerCertificate().subject.CN), options)
+  } catch (error) {
+    socket.on('error', () => {})
+    socket.destroy()
+    throw error
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', abandon)
+  }
+}
+
+function secured(socket: tls.TLSSocket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: Error) => settle(() => reject(error))
+    const onClose = () =>
+      settle(() => reject(new TransportError('TRANSPORT_HANDSHAKE', 'the connection was closed during the handshake')))
+    const onSecure = () => settle(resolve)
+    const settle = (action: () => void) => {
+      socket.off('error', onError).off('close', onClose).off('secureConnect', onSecure)
+      action()
+    }
+    socket.on('error', onError).on('close', onClose).on('secureConnect', onSecure)
+  })
+}
