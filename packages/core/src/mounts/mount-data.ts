@@ -16,3 +16,11 @@ export async function deleteUnder(store: Store, prefix: string): Promise<void> {
     })
   }
 }
+
+/** Deletes what one entry of `SpecialPaths.localStorage` covers: `certs/`, `cache-*`, or `crl` with the folder of that name. */
+export async function deleteDeclared(store: Store, prefix: string, declared: string): Promise<void> {
+  if (declared.endsWith('*')) return deleteUnder(store, prefix + declared.slice(0, -1))
+  if (declared.endsWith('/')) return deleteUnder(store, prefix + declared)
+  await store.delete(prefix + declared)
+  await deleteUnder(store, `${prefix}${declared}/`)
+}

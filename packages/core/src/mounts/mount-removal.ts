@@ -1,5 +1,5 @@
 import type { MountEntry } from '../contracts.ts'
-import { deleteUnder } from './mount-data.ts'
+import { deleteDeclared, deleteUnder } from './mount-data.ts'
 import type { MountLife } from './mount-life.ts'
 import { message } from './mount-life.ts'
 import { dataPrefix, recordKey } from './mount-record.ts'
@@ -73,8 +73,8 @@ export function mountRemoval(life: MountLife): MountRemoval {
       })
       await life.retire(mounted)
       const prefix = dataPrefix(mounted.entry)
-      const own = mounted.entry.local ? [''] : (mounted.backend.special.localStorage ?? [])
-      for (const folder of own) await deleteUnder(storage, prefix + folder)
+      const own = mounted.entry.local ? ['*'] : (mounted.backend.special.localStorage ?? [])
+      for (const declared of own) await deleteDeclared(storage, prefix, declared)
       // The same mount may have come back in the meantime, with rules of its own.
       if (map.byUuid(mounted.entry.uuid) === undefined) await classes.unregisterMount(mounted.entry.uuid)
     },
