@@ -1,0 +1,337 @@
+/**
+ * The secondary's end of one link, as a value: events in, effects out. It applies the log batch by batch together with its
+ * place in it, checks the primary's guards, and walks a Merkle diff whenever the two ends cannot be brought together by the log.
+ */
+import { calls } from '../calls.ts'
+import { heartbeat } from '../heartbeat.ts'
+import { type Message, PROTOCOL, type RefusalCode, type Wal, type Welcome } from '../messages.ts'
+import type { Cursor, WalOperation } from '../types.ts'
+import { sameCursor, sameDigest } from '../wal/cursor.ts'
+import { acceptance } from './acceptance.ts'
+import type {
+  SecondaryComponents,
+  SecondaryEffect,
+  SecondaryEvent,
+  SecondaryOptions,
+  SecondarySession,
+  SecondaryState,
+} from './contract.ts'
+import { type Changes, type DiffWalker, diffWalker } from './diff-walker.ts'
+import { lagMeter } from './lag-meter.ts'
+import type { Position } from './position.ts'
+import { type WalQueue, walQueue } from './wal-queue.ts'
+
+type Phase =
+  | { name: 'new' }
+  | { name: 'handshake' }
+  | { name: 'stream'; queue: WalQueue; received: number }
+  /** A diff was announced or asked for, and has not begun. */
+  | { name: 'waiting' }
+  | { name: 'diff'; walker: DiffWalker; from: Cursor; view: string; ready: boolean }
+  | { name: 'closed' }
+
+/** After the first guard that fails comes a diff at once; if that did not help, the next ones are spaced out. */
+const FIRST_RETRY_MS = 1000
+const MAX_RETRY_MS = 60_000
+
+export function secondarySession(
+  components: SecondaryComponents,
+  stored: Position,
+  given: SecondaryOptions = {},
+): SecondarySession {
+  const applyBytes = given.applyBytes ?? 2 * 1024 * 1024
+  const fetches = Math.min(given.fetches ?? 12, 32)
+  const { forest, kind, secondaryId } = components
+  const accepts = acceptance(components)
+  const beat = heartbeat({ intervalMs: given.pingIntervalMs ?? 1000, silenceMs: given.silenceMs ?? 15_000 })
+  const rpc = calls()
+  const lag = lagMeter()
+  let phase: Phase = { name: 'new' }
+  let position = stored
+  let protocol = 0
+  let round = 0
+  let diffReason = ''
+  let lastRemoteWal = 0
+  let verified: Cursor | null = null
+  let guardFailures = 0
+  let retryAt = 0
+  let lastId = 0
+  let applying: { id: number; position: Position; then(now: number): SecondaryEffect[] } | undefined
+
+  const close = (code: RefusalCode | 'silence', message: string, byPeer = false): SecondaryEffect[] => {
+    if (phase.name === 'closed') return []
+    phase = { name: 'closed' }
+    return [{ type: 'close', code, message, byPeer }, ...rpc.closed()]
+  }
+
+  const refuse = (code: RefusalCode, message: string): SecondaryEffect[] => [
+    { type: 'send', message: { type: 'refuse', code, message } },
+    ...close(code, message),
+  ]
+
+  const apply = (
+    next: Position,
+    changes: { deletions: Changes['deletions']; entries: readonly WalOperation[] },
+    then: (now: number) => SecondaryEffect[],
+  ): SecondaryEffect => {
+    applying = { id: ++lastId, position: next, then }
+    return { type: 'apply', id: lastId, ...changes, position: next }
+  }
+
+  // ---------------------------------------------------------------- handshake
+
+  const hello = (): SecondaryEffect[] => {
+    phase = { name: 'handshake' }
+    const { clusterId, cursor, epoch, view } = position
+    const { min, max } = PROTOCOL
+    return [
+      {
+        type: 'send',
+        message: { type: 'hello', protocol: { min, max }, kind, secondaryId, clusterId, cursor, epoch, view },
+      },
+    ]
+  }
+
+  const onWelcome = (message: Welcome, now: number): SecondaryEffect[] => {
+    if (phase.name !== 'handshake') return refuse('protocol', 'an unexpected welcome')
+    if (message.protocol < PROTOCOL.min || message.protocol > PROTOCOL.max) {
+      return refuse('version', `protocol ${message.protocol} was chosen, which this secondary did not offer`)
+    }
+    if (position.clusterId !== '' && message.clusterId !== position.clusterId) {
+      return refuse('cluster', 'the primary belongs to another replication set')
+    }
+    const { epoch, index } = message.head
+    if (epoch < position.epoch) {
+      return refuse('fenced', `the primary is in epoch ${epoch}, but epoch ${position.epoch} was followed before`)
+    }
+    if (message.mode === 'stream' && position.cursor === null) {
+      return refuse('protocol', 'a stream without a place to start from')
+    }
+    protocol = message.protocol
+    lag.heard(index, now)
+    phase = message.mode === 'diff' ? { name: 'waiting' } : newStream(position.cursor!)
+    lag.applied(position.cursor?.index ?? 0)
+    if (epoch === position.epoch && message.clusterId === position.clusterId) return []
+    // From now on a primary of an earlier epoch is stale, even if this link breaks at once.
+    return [apply({ ...position, clusterId: message.clusterId, epoch }, { deletions: [], entries: [] }, () => [])]
+  }
+
+  const newStream = (from: Cursor): Phase => ({ name: 'stream', queue: walQueue(applyBytes), received: from.index })
+
+  // ---------------------------------------------------------------- streaming
+
+  const onWal = (message: Wal, now: number): SecondaryEffect[] => {
+    if (phase.name === 'waiting') return [] // sent before the primary heard that we want a diff
+    if (phase.name !== 'stream' || message.round !== round) return refuse('protocol', 'an unexpected batch of the log')
+    if (message.cursor.index < phase.received) return refuse('protocol', 'the log ran backwards')
+    for (const group of message.groups) {
+      const refusal = accepts.refusal(group)
+      if (refusal) return refuse('not-accepted', refusal)
+    }
+    phase.received = message.cursor.index
+    lag.heard(Math.max(message.head, message.cursor.index), now)
+    phase.queue.push(message)
+    return pump(now)
+  }
+
+  const applyBatch = (queue: WalQueue, now: number): SecondaryEffect[] => {
+    const batch = queue.take()
+    if (batch === undefined) return []
+    const { last, operations } = batch
+    const onDurable = (now: number): SecondaryEffect[] => {
+      lastRemoteWal = last.cursor.index
+      lag.applied(last.cursor.index)
+      // A round that began meanwhile has made this batch old news.
+      if (last.round !== round || phase.name !== 'stream') return []
+      const ack: SecondaryEffect = { type: 'send', message: { type: 'ack', round, cursor: last.cursor } }
+      return [ack, ...checkGuard(last, now)]
+    }
+    // A proof without news: nothing to write.
+    if (operations.length === 0 && position.cursor && sameCursor(position.cursor, last.cursor)) {
+      return [...onDurable(now), ...pump(now)]
+    }
+    const next = { ...position, cursor: last.cursor, epoch: Math.max(position.epoch, last.cursor.epoch) }
+    return [apply(next, { deletions: [], entries: operations }, onDurable)]
+  }
+
+  const checkGuard = ({ guard, cursor }: Wal, now: number): SecondaryEffect[] => {
+    if (guard === null) return []
+    if (sameDigest(guard, forest.composedRoot(accepts.inScope))) {
+      verified = cursor
+      guardFailures = 0
+      retryAt = 0
+      return []
+    }
+    if (now < retryAt) return []
+    guardFailures++
+    if (guardFailures === 1) return requestDiff(`the state at index ${cursor.index} differs from the primary's`)
+    retryAt = now + Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** (guardFailures - 2))
+    return []
+  }
+
+  const requestDiff = (reason: string): SecondaryEffect[] => {
+    phase = { name: 'waiting' }
+    retryAt = 0
+    return [{ type: 'send', message: { type: 'diff-request', round, reason } }]
+  }
+
+  // --------------------------------------------------------------------- diff
+
+  const onDiffBegin = (message: Extract<Message, { type: 'diff-begin' }>, now: number): SecondaryEffect[] => {
+    const expected = phase.name === 'waiting' || phase.name === 'stream' || phase.name === 'diff'
+    if (!expected || message.round !== round + 1) return refuse('protocol', 'an unexpected diff')
+    if (message.from.epoch < position.epoch) {
+      return refuse(
+        'fenced',
+        `the primary is in epoch ${message.from.epoch}, but epoch ${position.epoch} was followed before`,
+      )
+    }
+    round = message.round
+    diffReason = message.reason
+    lag.heard(message.from.index, now)
+    const walker = diffWalker({ forest, acceptance: accepts }, { round, fetches })
+    phase = { name: 'diff', walker, from: message.from, view: message.view, ready: false }
+    return pump(now)
+  }
+
+  const onAnswer = (
+    message: Extract<Message, { type: 'roots' | 'nodes' | 'entries' }>,
+    now: number,
+  ): SecondaryEffect[] => {
+    if (message.round !== round || phase.name !== 'diff') return refuse('protocol', `unexpected ${message.type}`)
+    const violation = phase.walker.onAnswer(message)
+    return violation ? refuse(violation.code, violation.message) : pump(now)
+  }
+
+  const pumpDiff = (diff: Extract<Phase, { name: 'diff' }>): SecondaryEffect[] => {
+    const { walker, from, view } = diff
+    // What was being written when the round began, for instance a batch of the log, is older than what will be compared.
+    diff.ready ||= applying === undefined
+    if (!diff.ready) return []
+    const effects: SecondaryEffect[] = walker.requests().map((message) => ({ type: 'send', message }))
+    if (applying) return effects
+    const changes = walker.takeChanges()
+    if (changes) {
+      // Until the round is done the stored entries match no place in the log.
+      effects.push(apply({ ...position, cursor: null }, changes, () => []))
+    } else if (walker.done) {
+      const next: Position = { ...position, cursor: from, view, epoch: Math.max(position.epoch, from.epoch) }
+      effects.push(apply(next, { deletions: [], entries: [] }, () => endDiff(diff)))
+    }
+    return effects
+  }
+
+  const endDiff = (diff: Extract<Phase, { name: 'diff' }>): SecondaryEffect[] => {
+    if (phase !== diff) return [] // another round began
+    phase = newStream(diff.from)
+    lag.applied(diff.from.index)
+    return [{ type: 'send', message: { type: 'synced', round } }]
+  }
+
+  // ------------------------------------------------------------------ general
+
+  const pump = (now: number): SecondaryEffect[] => {
+    if (phase.name === 'stream') return applying ? [] : applyBatch(phase.queue, now)
+    return phase.name === 'diff' ? pumpDiff(phase) : []
+  }
+
+  const onApplied = (id: number, now: number): SecondaryEffect[] => {
+    if (applying?.id !== id) return []
+    position = applying.position
+    const { then } = applying
+    applying = undefined
+    const effects = then(now)
+    return [...effects, ...pump(now)]
+  }
+
+  const onMessage = (message: Message, now: number): SecondaryEffect[] => {
+    switch (message.type) {
+      case 'ping':
+        if (message.cursor) lag.heard(message.cursor.index, now)
+        return [{ type: 'send', message: beat.onPing(message, now) }]
+      case 'pong':
+        beat.onPong(message, now)
+        return []
+      case 'request':
+      case 'response':
+        return rpc.message(message)
+      case 'refuse':
+        return close(message.code, message.message, true)
+      case 'welcome':
+        return onWelcome(message, now)
+      case 'wal':
+        return onWal(message, now)
+      case 'diff-begin':
+        return onDiffBegin(message, now)
+      case 'roots':
+      case 'nodes':
+      case 'entries':
+        return onAnswer(message, now)
+      default:
+        return refuse('protocol', `a primary does not send ${message.type}`)
+    }
+  }
+
+  const react = (event: SecondaryEvent, now: number): SecondaryEffect[] => {
+    switch (event.type) {
+      case 'start':
+        return phase.name === 'new' ? hello() : []
+      case 'message':
+        beat.heard(now)
+        return onMessage(event.message, now)
+      case 'applied':
+        return onApplied(event.id, now)
+      case 'compare':
+        return phase.name === 'stream' ? requestDiff(event.reason) : []
+      case 'closed':
+        return close('shutdown', 'the link closed', true)
+      default:
+        return rpc.event(event)
+    }
+  }
+
+  const stateOf = (): SecondaryState => {
+    switch (phase.name) {
+      case 'stream':
+        return 'stream-wals'
+      case 'waiting':
+        return 'merkle-diff'
+      case 'diff':
+        return phase.walker.syncing ? 'merkle-sync' : 'merkle-diff'
+      default:
+        return 'idle'
+    }
+  }
+
+  return {
+    step: (event, now) => (phase.name === 'closed' ? [] : react(event, now)),
+
+    tick(now) {
+      if (phase.name === 'closed') return []
+      if (beat.silent(now)) return close('silence', 'nothing was heard from the primary')
+      const ping = beat.due(now, () => ({ ...components.report(), cursor: position.cursor }))
+      const effects: SecondaryEffect[] = ping ? [{ type: 'send', message: ping }] : []
+      if (phase.name === 'stream' && retryAt !== 0 && now >= retryAt) {
+        effects.push(...requestDiff(`${guardFailures} guards in a row differed`))
+      }
+      return effects
+    },
+
+    status(now) {
+      return {
+        state: stateOf(),
+        protocol,
+        position,
+        lastRemoteWal,
+        primaryHead: lag.head,
+        lagMs: lag.lagMs(now),
+        verified,
+        guardFailures,
+        rounds: round,
+        diffReason,
+        sync: phase.name === 'diff' ? { progress: phase.walker.progress, total: phase.walker.total } : null,
+        heartbeat: beat.status(now),
+      }
+    },
+  }
+}
