@@ -9,6 +9,7 @@ import { randomBase62 } from '../token/base62.ts'
 import { type ExpirationsOptions, expirations, type Timers } from './expirations.ts'
 import { fullGrant, grantDifference, type StoredLease } from './lease-record.ts'
 import { leaseRecords } from './lease-records.ts'
+import { inParallel } from './parallel.ts'
 import { grantedTtl } from './ttl.ts'
 import { turnTaking } from './turn-taking.ts'
 
@@ -45,7 +46,6 @@ export interface HoldableLeaseManager extends LeaseManager, TokenLeases {
 }
 
 const ID_LENGTH = 24
-const PARALLEL_REVOCATIONS = 16
 
 export function leaseManager(
   components: LeaseManagerComponents,
@@ -344,14 +344,6 @@ export function leaseManager(
 /** What a batch token leases ends with it, for nobody can revoke it later. */
 function endWithToken(expireTime: number, token: TokenEntry): number {
   return token.type === 'batch' ? Math.min(expireTime, token.creationTime + token.ttl * 1000) : expireTime
-}
-
-async function inParallel(ids: readonly string[], work: (id: string) => Promise<void>): Promise<void> {
-  const rest = ids.values()
-  const run = async () => {
-    for (const id of rest) await work(id)
-  }
-  await Promise.all(Array.from({ length: Math.min(PARALLEL_REVOCATIONS, ids.length) }, run))
 }
 
 const systemTimers: Timers = {

@@ -19,6 +19,11 @@ export interface PolicyStoreComponents {
   parseHcl(text: string): Promise<Record<string, unknown>>
 }
 
+export interface CachedPolicyStore extends PolicyStore {
+  /** For the `does not exist` warnings of new tokens. Synchronous when known. */
+  exists(name: string): Promise<boolean> | boolean
+}
+
 interface PolicyRecord {
   v: 1
   raw: string
@@ -36,7 +41,7 @@ const SETS = 512
 /** Policies whose rules are kept. */
 const POLICIES = 1024
 
-export function policyStore({ storage, parseHcl }: PolicyStoreComponents): PolicyStore {
+export function policyStore({ storage, parseHcl }: PolicyStoreComponents): CachedPolicyStore {
   const rulesByName = recentCache<string, NamedRules | 'absent'>(POLICIES)
   const sets = recentCache<string, CompiledSet>(SETS)
   /** Answers by the identity of a token's policy array; emptied by replacement whenever a policy changes. */
@@ -162,6 +167,12 @@ export function policyStore({ storage, parseHcl }: PolicyStoreComponents): Polic
       const set = sets.get(key)
       if (set === undefined) return compiledSet(policies, key).then((fresh) => forIdentity(fresh, policies, identity))
       return forIdentity(set, policies, identity)
+    },
+
+    exists(name) {
+      if (name === 'root' || name === wrappingPolicyName) return true
+      const known = rulesByName.get(name)
+      return known === undefined ? readRules(name).then((rules) => rules !== undefined) : known !== 'absent'
     },
 
     async loadDefaults() {
