@@ -122,12 +122,16 @@ export function mountChanges(life: MountLife, removal: MountRemoval): MountChang
     async remount(from, to) {
       await queue(async () => {
         const { mounted, target, point } = planMove(from, to)
-        await components.revokeLeases?.(mounted.point, { force: false })
-        const entry: MountEntry = { ...mounted.entry, path: target.path }
+        const before = mounted.entry
+        const entry: MountEntry = { ...before, path: target.path }
+        // No new leases under the old path while the existing ones are revoked.
+        mounted.entry = { ...before, tainted: true }
         try {
+          await components.revokeLeases?.(mounted.point, { force: false })
           await life.register(mounted, entry)
           await life.save(entry)
         } catch (error) {
+          mounted.entry = before
           await life.register(mounted)
           throw error
         }
