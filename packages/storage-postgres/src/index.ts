@@ -1,1 +1,5 @@
-export {}
+export type { PostgresConnection } from './connection.ts'
+export type { PostgresLeaderLock, PostgresLeaderLockOptions } from './postgres-leader-lock.ts'
+export { postgresLeaderLock } from './postgres-leader-lock.ts'
+export type { PostgresStoreOptions } from './postgres-store.ts'
+export { postgresStore } from './postgres-store.ts'

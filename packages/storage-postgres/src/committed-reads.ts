@@ -1,0 +1,72 @@
+import {
+  boundsOf,
+  childName,
+  type Entry,
+  isEmptyRange,
+  type ListOptions,
+  listBounds,
+  type ScanRange,
+} from '@lockstep/storage'
+import { successor } from './bytes.ts'
+import type { Statement } from './lane.ts'
+import { byteRange, type Statements } from './statements.ts'
+
+export const FIRST_PAGE = 16
+const LARGEST_PAGE = 1024
+/** Aimed at per page of a scan, bytes. */
+const PAGE_BYTES = 1024 * 1024
+
+/** Runs one statement, in a snapshot of the caller's choice. */
+export type Run = <Row extends unknown[]>(statement: Statement) => Promise<Row[]>
+
+export async function getOne(run: Run, statements: Statements, key: string): Promise<Uint8Array | undefined> {
+  const [row] = await run<[Uint8Array]>(statements.get(key))
+  return row?.[0]
+}
+
+export async function getSeveral(
+  run: Run,
+  statements: Statements,
+  keys: readonly string[],
+): Promise<(Uint8Array | undefined)[]> {
+  if (keys.length === 0) return []
+  const rows = await run<[Uint8Array | null]>(statements.getMany(keys))
+  return rows.map(([value]) => value ?? undefined)
+}
+
+export async function listChildren(
+  run: Run,
+  statements: Statements,
+  prefix: string,
+  options: ListOptions,
+): Promise<string[]> {
+  if (options.limit !== undefined && options.limit <= 0) return []
+  const bounds = listBounds(prefix, options)
+  if (isEmptyRange(bounds)) return []
+  const rows = await run<[Buffer]>(statements.list(prefix, byteRange(bounds), options.limit))
+  return rows.map(([key]) => childName(prefix, key.toString()))
+}
+
+/** Pages through a range; `run` must stay in one snapshot when there may be more than `FIRST_PAGE` entries. */
+export async function* scanPages(run: Run, statements: Statements, range: ScanRange): AsyncGenerator<Entry> {
+  let left = range.limit ?? Number.POSITIVE_INFINITY
+  const bounds = boundsOf(range)
+  if (left <= 0 || isEmptyRange(bounds)) return
+  const rest = byteRange(bounds)
+  for (let size = FIRST_PAGE; left > 0; ) {
+    const wanted = Math.min(size, left)
+    const page = await run<[Buffer, Uint8Array]>(statements.scan(rest, range.reverse ?? false, wanted))
+    let bytes = 0
+    let last = ''
+    for (const [keyBytes, value] of page) {
+      last = keyBytes.toString()
+      bytes += value.byteLength
+      yield [last, value]
+    }
+    if (page.length < wanted) return
+    left -= page.length
+    if (range.reverse) rest.upper = Buffer.from(last)
+    else rest.lower = successor(last)
+    size = Math.max(1, Math.min(Math.floor((PAGE_BYTES * page.length) / (bytes + 1)), size * 4, LARGEST_PAGE))
+  }
+}
