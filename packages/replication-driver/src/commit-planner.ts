@@ -109,8 +109,10 @@ export function planGroup(commits: readonly PendingCommit[], components: Planner
     for (const operation of commit.operations) {
       keys.push(operation.key)
       const placement = placements?.get(operation.key) ?? components.classify(operation.key)
-      if ('partition' in placement) mountPaths.set(partitionId(placement.partition), placement.mountPath)
-      else if (placement.class !== 'ignored') {
+      if ('partition' in placement) {
+        // A deletion that a Merkle diff found does not know the path.
+        if (operation.type === 'put') mountPaths.set(partitionId(placement.partition), placement.mountPath)
+      } else if (placement.class !== 'ignored') {
         mountPaths.set(`${placement.class}/${placement.mount}`, placement.mountPath)
       }
       planOperation(operation, placement, shipped)

@@ -16,3 +16,25 @@ export class LoggedStoreError extends Error {
     this.code = code
   }
 }
+
+export type LinkErrorCode =
+  /** There is no link, or it closed before the answer came. */
+  | 'REPLICATION_DISCONNECTED'
+  | 'REPLICATION_TIMEOUT'
+  /** Too many requests are under way on the link. */
+  | 'REPLICATION_BUSY'
+  /** The peer's application refused the request; `remoteCode` says how. */
+  | 'REPLICATION_REMOTE'
+
+/** What a request over a link rejects with. */
+export class LinkError extends Error {
+  override readonly name = 'LinkError'
+  readonly code: LinkErrorCode
+  /** The `code` of the error at the peer; "" for errors of the link itself. */
+  readonly remoteCode: string
+  constructor(code: LinkErrorCode, message: string, remoteCode = '') {
+    super(message)
+    this.code = code
+    this.remoteCode = remoteCode
+  }
+}

@@ -1,5 +1,15 @@
-export { LoggedStoreError, type LoggedStoreErrorCode } from './errors.ts'
+export { LinkError, type LinkErrorCode, LoggedStoreError, type LoggedStoreErrorCode } from './errors.ts'
 export type { IndexDifference, IndexReport } from './index-check.ts'
+export type { OnRequest, RequestOptions } from './link-calls.ts'
 export type { LogPressure } from './log-trimmer.ts'
 export type { AppliedEntry, KeyClass, Log, LoggedStore, LoggedStoreOptions, StoredEntry } from './logged-store.ts'
 export { loggedStore } from './open-logged-store.ts'
+export {
+  type ConnectionState,
+  type FollowHandle,
+  type FollowStatus,
+  followPrimary,
+  type ReceiverComponents,
+  type ReceiverOptions,
+} from './receiver.ts'
+export { type SecondaryHandle, type SenderComponents, type SenderOptions, serveSecondary } from './sender.ts'

@@ -37,17 +37,19 @@ export type CallReaction = CallEffect | ResultEffect | { type: 'send'; message: 
 export interface Calls {
   event(event: CallEvent): CallReaction[]
   message(message: Request | Response): CallReaction[]
-  /** Results for all calls still waiting, once the link is gone. */
+  /** The link is gone: results for all calls still waiting. */
   closed(): ResultEffect[]
 }
 
 export function calls(): Calls {
   const outgoing = new Set<number>()
   const incoming = new Set<number>()
+  let open = true
   return {
     event(event) {
       switch (event.type) {
         case 'request': {
+          if (!open) return [disconnected(event.id)]
           if (outgoing.size >= MAX_CALLS)
             return [failed(event.id, 'busy', 'too many requests are waiting on this link')]
           outgoing.add(event.id)
@@ -78,12 +80,17 @@ export function calls(): Calls {
       return [{ type: 'call', id, method: message.method, body: message.body }]
     },
     closed() {
-      const results = [...outgoing].map((id) => failed(id, 'disconnected', 'the link closed before the answer came'))
+      open = false
+      const results = [...outgoing].map(disconnected)
       outgoing.clear()
       incoming.clear()
       return results
     },
   }
+}
+
+function disconnected(id: number): ResultEffect {
+  return failed(id, 'disconnected', 'the link closed before the answer came')
 }
 
 function failed(id: number, code: string, message: string): ResultEffect {

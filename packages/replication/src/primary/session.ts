@@ -215,7 +215,10 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
   }
 
   return {
-    step: (event, now) => (phase.name === 'closed' ? [] : react(event, now)),
+    step(event, now) {
+      if (phase.name !== 'closed') return react(event, now)
+      return event.type === 'request' ? rpc.event(event) : []
+    },
 
     tick(now) {
       if (phase.name === 'closed') return []

@@ -1,0 +1,220 @@
+/** Follows a primary: dials, runs a session until its link ends, and dials again. */
+import {
+  decodePosition,
+  type Link,
+  NO_POSITION,
+  type Plain,
+  type Position,
+  type SecondaryStatus,
+  type SelfReport,
+  type WalOperation,
+} from '@lockstep/replication'
+import { LinkError } from './errors.ts'
+import type { OnRequest, RequestOptions } from './link-calls.ts'
+import type { LoggedStore } from './logged-store.ts'
+import { type ReceiverSession, type ReceiverSessionOptions, receiverSession } from './receiver-session.ts'
+
+export interface ReceiverComponents {
+  store: Pick<LoggedStore, 'forest' | 'keysOf' | 'apply' | 'get'>
+  /** One attempt. The signal aborts it on `close`. */
+  dial(signal: AbortSignal): Promise<Link>
+  clock: { now(): number }
+  /** True, or why this cluster must not hold the entry. Ends the link. */
+  accept(entry: WalOperation): true | string
+  /** What heartbeats tell of this cluster. */
+  report(): Omit<SelfReport, 'cursor'>
+  onRequest: OnRequest
+  log?: {
+    info(message: string, fields?: Record<string, unknown>): void
+    warn(message: string, fields?: Record<string, unknown>): void
+  }
+  /** Called when `state`, `connectionState` or `lastError` have changed. */
+  onState?(status: FollowStatus): void
+}
+
+export interface ReceiverOptions extends ReceiverSessionOptions {
+  /** Wait before dialling again: doubled after each failure, halved at random. ms, default 250 and 30,000. */
+  backoff?: { minMs: number; maxMs: number }
+}
+
+export type ConnectionState = 'idle' | 'connecting' | 'ready' | 'transient_failure' | 'shutdown'
+
+/** While there is no link it shows the last one's, with state `idle` and growing lag. */
+export interface FollowStatus extends SecondaryStatus {
+  connectionState: ConnectionState
+  /** Why the last link ended or could not be had; "" when none has. */
+  lastError: string
+}
+
+export interface FollowHandle {
+  status(): FollowStatus
+  /** Calls the primary's application. Rejects with `LinkError`, at once when there is no link. */
+  request(method: string, body: Plain, options?: RequestOptions): Promise<Plain>
+  /** Resolves true once everything the primary logged up to `index` is applied here, false after `timeoutMs` or on close. */
+  applied(index: number, timeoutMs: number): Promise<boolean>
+  /** Compares everything with the primary once more, by Merkle diff. */
+  compare(reason: string): void
+  /** Resolves when nothing is written any more. */
+  close(): Promise<void>
+}
+
+/** A session that lasted this long was a good one: the next dial is not delayed by earlier failures. */
+const GOOD_SESSION_MS = 10_000
+
+export function followPrimary(components: ReceiverComponents, options: ReceiverOptions): FollowHandle {
+  const { store, clock, dial, log } = components
+  const { minMs, maxMs } = options.backoff ?? { minMs: 250, maxMs: 30_000 }
+  const stop = new AbortController()
+  const { signal } = stop
+  let session: ReceiverSession | undefined
+  let last: SecondaryStatus = initialStatus()
+  let lastContact = clock.now()
+  let connectionState: ConnectionState = 'idle'
+  let lastError = ''
+  const waiters = new Set<{ index: number; resolve(done: boolean): void }>()
+
+  const status = (): FollowStatus => {
+    const current = session?.status()
+    if (current) return { ...current, connectionState, lastError }
+    // What was not heard of can be missing too: without a link, lag is the time since the last news.
+    const lagMs = Math.max(last.lagMs, clock.now() - lastContact)
+    return { ...last, state: 'idle', sync: null, lagMs, connectionState, lastError }
+  }
+
+  const appliedIndex = (): number => (session?.status() ?? last).position.cursor?.index ?? -1
+
+  const onProgress = (): void => {
+    if (connectionState === 'connecting' && session?.status().protocol) connectionState = 'ready'
+    const index = waiters.size > 0 ? appliedIndex() : -1
+    for (const waiter of waiters) {
+      if (waiter.index <= index) waiter.resolve(true)
+    }
+    announce()
+  }
+
+  let announced = ''
+  const announce = (): void => {
+    if (!components.onState) return
+    const now = status()
+    const shown = `${now.state} ${now.connectionState} ${now.lastError}`
+    if (shown === announced) return
+    announced = shown
+    components.onState(now)
+  }
+
+  const storedPosition = async (): Promise<Position> => {
+    const bytes = await store.get(options.positionKey)
+    return bytes ? decodePosition(bytes) : NO_POSITION
+  }
+
+  const followOnce = async (): Promise<string> => {
+    const position = await storedPosition()
+    last = { ...last, position }
+    const link = await dial(signal)
+    if (signal.aborted) {
+      link.close('the secondary is closing down')
+      return 'closed'
+    }
+    session = receiverSession({ ...components, link, onProgress }, position, options)
+    try {
+      return await session.ended
+    } finally {
+      last = session.status()
+      lastContact = Math.max(last.heartbeat.lastHeartbeat, lastContact)
+      session = undefined
+    }
+  }
+
+  const run = async (): Promise<void> => {
+    let failures = 0
+    while (!signal.aborted) {
+      connectionState = 'connecting'
+      announce()
+      const started = clock.now()
+      try {
+        lastError = await followOnce()
+      } catch (error) {
+        lastError = (error as Error).message
+      }
+      if (signal.aborted) break
+      connectionState = 'transient_failure'
+      log?.warn('replication link to the primary ended', { kind: options.kind, reason: lastError })
+      announce()
+      failures = clock.now() - started > GOOD_SESSION_MS ? 1 : failures + 1
+      await pause(Math.min(maxMs, minMs * 2 ** (failures - 1)) * (0.5 + Math.random() / 2), signal)
+    }
+    connectionState = 'shutdown'
+    announce()
+  }
+  const running = run()
+
+  return {
+    status,
+    request(method, body, requestOptions) {
+      if (!session) return Promise.reject(new LinkError('REPLICATION_DISCONNECTED', 'there is no link to the primary'))
+      return session.request(method, body, requestOptions)
+    },
+    applied(index, timeoutMs) {
+      if (appliedIndex() >= index) return Promise.resolve(true)
+      if (signal.aborted) return Promise.resolve(false)
+      return new Promise((resolve) => {
+        const waiter = {
+          index,
+          resolve(done: boolean) {
+            clearTimeout(timer)
+            waiters.delete(waiter)
+            resolve(done)
+          },
+        }
+        const timer = setTimeout(() => waiter.resolve(false), timeoutMs)
+        waiters.add(waiter)
+      })
+    },
+    compare: (reason) => session?.compare(reason),
+    async close() {
+      stop.abort()
+      session?.close('the secondary is closing down')
+      await running
+      for (const waiter of waiters) waiter.resolve(false)
+    },
+  }
+}
+
+function initialStatus(): SecondaryStatus {
+  const heartbeat = {
+    lastHeartbeat: 0,
+    roundTripMs: 0,
+    clockSkewMs: 0,
+    canary: 0,
+    canaryAgeMs: 0,
+    addresses: [],
+    apiAddress: '',
+  }
+  return {
+    state: 'idle',
+    protocol: 0,
+    position: NO_POSITION,
+    lastRemoteWal: 0,
+    primaryHead: 0,
+    lagMs: 0,
+    verified: null,
+    guardFailures: 0,
+    rounds: 0,
+    diffReason: '',
+    sync: null,
+    heartbeat,
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done)
+    if (signal.aborted) done()
+  })
+}

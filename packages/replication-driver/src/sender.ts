@@ -1,0 +1,160 @@
+/** Runs the primary's session of one link over a logged store. */
+import {
+  type Cursor,
+  type Link,
+  type LinkKind,
+  type Plain,
+  type PrimaryEffect,
+  type PrimaryEvent,
+  type PrimaryOptions,
+  type PrimaryStatus,
+  primarySession,
+  type SelfReport,
+  type View,
+} from '@lockstep/replication'
+import { linkCalls, type OnRequest, type RequestOptions } from './link-calls.ts'
+import type { Log, LoggedStore } from './logged-store.ts'
+
+export interface SenderComponents {
+  store: Pick<LoggedStore, 'log' | 'forest' | 'readEntries'>
+  /** From now on owned by the sender. */
+  link: Link
+  view: View
+  clock: { now(): number }
+  onRequest: OnRequest
+}
+
+export interface SenderOptions extends PrimaryOptions {
+  kind: LinkKind
+  clusterId: string
+  /** The id the transport has proved. */
+  secondaryId: string
+  /** Name under which the log is kept for this secondary, also when the link is down. `log.release` it on revocation. */
+  consumer: string
+  /** What heartbeats tell of this cluster. */
+  report(): Omit<SelfReport, 'cursor'>
+  /** Default 250. */
+  tickMs?: number
+}
+
+export interface SecondaryHandle {
+  status(): PrimaryStatus
+  /** What `view` answers has changed: the secondary is brought in line. */
+  viewChanged(): void
+  /** Calls the secondary's application. Rejects with `LinkError`. */
+  request(method: string, body: Plain, options?: RequestOptions): Promise<Plain>
+  /** Tells the secondary why and ends the link. */
+  close(reason?: string): void
+  /** Resolves with the reason once the link has ended. */
+  readonly ended: Promise<string>
+}
+
+export function serveSecondary(components: SenderComponents, options: SenderOptions): SecondaryHandle {
+  const { store, link, view, clock } = components
+  const { log, forest } = store
+  const { kind, clusterId, secondaryId, consumer, report } = options
+  const session = primarySession({ secondaryId, kind, clusterId, view, forest, log, report }, options)
+  const calls = linkCalls((event) => step(event), components.onRequest)
+  let why = ''
+
+  /** What fails, be it a read or the caller's view, ends the link: the secondary dials again and the session starts anew. */
+  const fail = (error: unknown): void => {
+    why ||= `serving the secondary failed: ${(error as Error).message}`
+    link.close(why)
+  }
+
+  const carryOut = (effects: () => PrimaryEffect[]): void => {
+    try {
+      for (const effect of effects()) perform(effect)
+    } catch (error) {
+      fail(error)
+    }
+  }
+  const step = (event: PrimaryEvent): void => carryOut(() => session.step(event, clock.now()))
+
+  const feed = (event: Promise<PrimaryEvent>): void => {
+    event.then(step, fail)
+  }
+
+  const perform = (effect: PrimaryEffect): void => {
+    switch (effect.type) {
+      case 'send':
+        link.send(effect.message)
+        break
+      case 'retain':
+        log.retain(consumer, effect.index)
+        break
+      case 'read-digest':
+        feed(log.digestAt(effect.index).then((digest) => ({ type: 'digest', id: effect.id, digest })))
+        break
+      case 'read-log':
+        feed(readLog(log, effect.after, effect.maxBytes).then((result) => ({ type: 'records', id: effect.id, result })))
+        break
+      case 'read-entries':
+        feed(
+          store
+            .readEntries(effect.partition, effect.keyIds)
+            .then((entries) => ({ type: 'entries', id: effect.id, entries })),
+        )
+        break
+      case 'call':
+        calls.onCall(effect)
+        break
+      case 'result':
+        calls.onResult(effect)
+        break
+      case 'close':
+        why ||= effect.message
+        link.close(effect.message)
+        break
+    }
+  }
+
+  const unsubscribe = log.onAppend(() => step({ type: 'appended' }))
+  const ticker = setInterval(() => carryOut(() => session.tick(clock.now())), options.tickMs ?? 250)
+
+  const run = async (): Promise<string> => {
+    try {
+      for await (const message of link.messages) step({ type: 'message', message })
+    } catch (error) {
+      why ||= (error as Error).message
+    }
+    clearInterval(ticker)
+    unsubscribe()
+    link.close(why)
+    const { error } = await link.closed
+    why ||= error?.message ?? 'the link closed'
+    step({ type: 'closed' })
+    return why
+  }
+
+  return {
+    ended: run(),
+    status: () => session.status(clock.now()),
+    viewChanged: () => step({ type: 'viewChanged' }),
+    request: (method, body, requestOptions) => calls.request(method, body, requestOptions),
+    close(reason = 'the primary is closing down or changing its role') {
+      why ||= reason
+      link.send({ type: 'refuse', code: 'shutdown', message: reason })
+      link.close(reason)
+    },
+  }
+}
+
+type LogRead = Extract<PrimaryEvent, { type: 'records' }>['result']
+
+async function readLog(log: Log, after: number, maxBytes: number): Promise<LogRead> {
+  try {
+    const records = await log.read(after, maxBytes)
+    const last = records.at(-1)
+    if (last === undefined) return { records, end: log.head() }
+    const head = log.head()
+    const digest = last.index === head.index ? head.digest : await log.digestAt(last.index)
+    if (digest === undefined) return 'trimmed'
+    const end: Cursor = { epoch: last.epoch, index: last.index, digest }
+    return { records, end }
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 'REPLICATION_LOG_TRIMMED') return 'trimmed'
+    throw error
+  }
+}
