@@ -1,1 +1,2 @@
-export {}
+export { approleAuth } from './approle/index.ts'
+export { userpassAuth } from './userpass/index.ts'

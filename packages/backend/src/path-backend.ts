@@ -8,6 +8,10 @@ export interface PathBackendDefinition {
   type: string
   special?: SpecialPaths
   paths: readonly Path[]
+  /** Renewal of a login or lease, whatever path it was issued at. Default: `unsupported operation`. */
+  renew?: Backend['handle']
+  /** Likewise revocation. */
+  revoke?: Backend['handle']
   invalidate?: Backend['invalidate']
   periodic?: Backend['periodic']
   close?: Backend['close']
@@ -28,6 +32,8 @@ export function pathBackend(definition: PathBackendDefinition): Backend {
     type: definition.type,
     special: definition.special ?? {},
     async handle(request) {
+      if (request.operation === 'renew' && definition.renew) return definition.renew(request)
+      if (request.operation === 'revoke' && definition.revoke) return definition.revoke(request)
       const found = match(request)
       if (request.operation === 'help') return pathHelp(found.value, request.path)
       const handler = found.value.operations[request.operation]

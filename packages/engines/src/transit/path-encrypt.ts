@@ -1,10 +1,9 @@
-import { field, type Path, path } from '@lockstep/backend'
+import { checkedName, field, type Path, path } from '@lockstep/backend'
 import { decodeBase64 } from './base64.ts'
 import { type BatchItem, batchItem, batchItems, batchResponse, batchResults } from './batch.ts'
 import { encrypt } from './encryption.ts'
 import type { KeyStore } from './key-store.ts'
 import { keyTypeOf, supports } from './key-type.ts'
-import { checkName } from './name.ts'
 import type { TransitSettings } from './path-settings.ts'
 import { refuse, type TransitKey } from './transit-key.ts'
 
@@ -52,7 +51,7 @@ export function encryptPath(keys: KeyStore, settings: TransitSettings): Path {
       refuse('convergent encryption requires derivation to be enabled, so context is required')
     }
     return keys.create({
-      name: checkName(name),
+      name: checkedName(name),
       type,
       keySize: 0,
       derived,

@@ -1,9 +1,8 @@
-import { field, keyList, type Path, path } from '@lockstep/backend'
+import { checkedName, field, keyList, type Path, path } from '@lockstep/backend'
 import { decodeBase64 } from './base64.ts'
 import { keyAnswer } from './key-answer.ts'
 import type { KeyStore } from './key-store.ts'
 import { keyTypeOf, supports } from './key-type.ts'
-import { checkName } from './name.ts'
 import { refuse } from './transit-key.ts'
 
 export function keyPaths(keys: KeyStore): Path[] {
@@ -32,7 +31,7 @@ export function keyPaths(keys: KeyStore): Path[] {
         },
         async update(request) {
           const { derived, convergent_encryption, exportable, allow_plaintext_backup, key_size } = request.field
-          const name = checkName(request.params.name)
+          const name = checkedName(request.params.name)
           checkRotationPeriod(request.field.auto_rotate_period)
           if (convergent_encryption && !derived) refuse('convergent encryption requires derivation to be enabled')
           const type = keyTypeOf(request.field.type)
