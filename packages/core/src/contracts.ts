@@ -282,7 +282,7 @@ export interface LeaseManager {
     clientToken: string
     secret: LeasedSecret
     data: Record<string, unknown> | null
-  }): Promise<Lease>
+  }): Promise<Lease & { warnings: string[] }>
   /** Within the caller's transaction when given, so that a token and its lease appear together. */
   registerToken(input: { entry: TokenEntry; auth: AuthGrant; transaction?: Transaction }): Promise<Lease>
   tokenLease(entry: TokenEntry): Promise<Lease | undefined> | Lease | undefined

@@ -1,14 +1,10 @@
 import type { AuthGrant } from '@lockstep/backend'
-import {
-  type AuthBlock,
-  CoreError,
-  type CoreRequest,
-  type NewToken,
-  type RoutedMount,
-  type TokenEntry,
-} from '../contracts.ts'
+import { type AuthBlock, CoreError, type CoreRequest, type NewToken, type RoutedMount } from '../contracts.ts'
 import { grantedTtl } from '../leases/ttl.ts'
 import { effectiveTtl } from '../mounts/mounted-backend.ts'
+import { unassignablePolicies } from '../policy/builtin-policies.ts'
+import { authBlock } from '../token/auth-block.ts'
+import { sanitizedPolicies } from '../token/backend/policy-list.ts'
 import type { RequestComponents } from './components.ts'
 
 /** Makes a token of what an auth method granted. */
@@ -19,8 +15,10 @@ export async function loginToken(
   grant: AuthGrant,
 ): Promise<{ auth: AuthBlock; warnings: string[] }> {
   if (mount.entry.table !== 'auth') throw new CoreError('CORE_INTERNAL', 'only auth mounts may grant logins')
-  const policies = sanitizedPolicies(grant)
+  const policies = sanitizedPolicies(grant.policies, !grant.noDefaultPolicy)
   if (policies.includes('root')) throw new CoreError('CORE_INVALID_REQUEST', 'auth methods cannot create root tokens')
+  const internal = policies.find((name) => unassignablePolicies.has(name))
+  if (internal !== undefined) throw new CoreError('CORE_INVALID_REQUEST', `cannot assign policy "${internal}"`)
   const type = tokenType(mount.entry.config.token_type, grant.tokenType)
   if (type === 'batch' && grant.numUses > 0) {
     throw new CoreError('CORE_INVALID_REQUEST', 'batch tokens cannot have a limited number of uses')
@@ -56,30 +54,6 @@ export async function loginToken(
   }
   const entry = await components.tokens.create(token, { auth: grant, leaseInternalData: grant.internalData })
   return { auth: authBlock(entry, entry.ttl), warnings }
-}
-
-/** @param leaseDuration seconds. */
-export function authBlock(entry: TokenEntry, leaseDuration: number): AuthBlock {
-  return {
-    client_token: entry.id,
-    accessor: entry.accessor,
-    policies: entry.policies,
-    token_policies: entry.policies,
-    metadata: entry.meta,
-    lease_duration: leaseDuration,
-    renewable: entry.renewable,
-    entity_id: entry.entityId,
-    token_type: entry.type,
-    orphan: entry.orphan,
-    mfa_requirement: null,
-    num_uses: entry.numUses,
-  }
-}
-
-function sanitizedPolicies(grant: AuthGrant): string[] {
-  const policies = new Set(grant.policies.map((name) => name.trim().toLowerCase()).filter((name) => name !== ''))
-  if (!grant.noDefaultPolicy) policies.add('default')
-  return [...policies].sort()
 }
 
 /** `userpass-bob`. */

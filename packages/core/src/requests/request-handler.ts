@@ -12,6 +12,7 @@ import { backendCall } from './backend-call.ts'
 import type { RequestComponents } from './components.ts'
 import { type Made, shaped } from './envelope.ts'
 import { forwardedHandler } from './forwarded-handler.ts'
+import { leasedSecret } from './leased-secret.ts'
 import { loginToken } from './login.ts'
 import { requestAudit } from './request-audit.ts'
 import { clientError, noHandler } from './request-error.ts'
@@ -33,7 +34,7 @@ export interface RequestHandler {
 
 /** Token, policy, audit, routing, lease, wrapping, audit: the way of every request. */
 export function requestHandler(components: RequestComponents): RequestHandler {
-  const { mounts, tokens, leases, log } = components
+  const { mounts, tokens, log } = components
   const audit = requestAudit(components.audit, components.clock, log)
 
   async function answer(
@@ -61,20 +62,10 @@ export function requestHandler(components: RequestComponents): RequestHandler {
       const { auth, warnings } = await loginToken(components, request, mount, response.auth)
       return { ...made, auth, warnings }
     }
-    if (response.secret === undefined || response.lease !== undefined) return made
-    const { token } = admission
-    if (token === undefined) throw new CoreError('CORE_INTERNAL', 'a leased secret needs a token')
-    const lease = await leases.registerSecret({
-      path: request.path,
-      clientToken: token.id,
-      secret: response.secret,
-      data: response.data ?? null,
-    })
-    if (admission.lastUse) {
-      const text = 'Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.'
-      throw new CoreError('CORE_INVALID_REQUEST', text)
-    }
-    return { ...made, lease: { id: lease.id, renewable: lease.renewable, duration: lease.ttl } }
+    const { secret } = response
+    if (secret === undefined || response.lease !== undefined) return made
+    const { lease, warnings } = await leasedSecret(components, request, mount, admission, { ...response, secret })
+    return { ...made, lease, warnings }
   }
 
   async function handle(request: CoreRequest): Promise<CoreResponse> {

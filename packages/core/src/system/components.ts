@@ -7,7 +7,8 @@ export interface SystemComponents {
   mounts: Mounts
   policies: PolicyStore
   tokens: TokenStore
-  leases: LeaseManager
+  /** `irrevocable`: leases whose revocation was given up; sys/leases does not list them when it is absent. */
+  leases: LeaseManager & { irrevocable?(prefix?: string): Promise<{ id: string; error: string }[]> }
   wrapping: WrappingStore
   audit: AuditBroker
   clock: Clock

@@ -20,7 +20,9 @@ export function leasePaths({ leases, tokens, clock, log }: SystemComponents): Pa
       help: 'Facts about a lease; LIST walks the tree of leases.',
     }),
     path('leases/lookup/:prefix*', { operations: { list: ({ params }) => listing(leases, params.prefix) } }),
-    ...['leases/renew', 'renew'].flatMap((name) => idPaths(name, (id, increment) => renew(leases, id, increment))),
+    ...['leases/renew', 'renew'].flatMap((name) =>
+      idPaths(name, (id, increment) => renew(leases, id, increment, clock.now())),
+    ),
     ...['leases/revoke', 'revoke'].flatMap((name) =>
       idPaths(name, async (id) => {
         if ((await leases.lookup(id)) !== undefined) await leases.revoke(id)
@@ -29,10 +31,7 @@ export function leasePaths({ leases, tokens, clock, log }: SystemComponents): Pa
     ),
     ...['leases/revoke-prefix/:prefix*', 'revoke-prefix/:prefix*'].map((name) => prefixPath(leases, name, false)),
     ...['leases/revoke-force/:prefix*', 'revoke-force/:prefix*'].map((name) => prefixPath(leases, name, true)),
-    path('leases/count', {
-      operations: { read: () => ({ data: { lease_count: leases.count(), counts: {} } }) },
-      help: 'How many leases there are.',
-    }),
+    ...irrevocablePaths(leases),
     path('leases/tidy', {
       operations: {
         update: () => {
@@ -76,12 +75,16 @@ function prefixPath(leases: LeaseManager, name: string, force: boolean): Path {
   })
 }
 
-async function renew(leases: LeaseManager, id: string, increment: number): Promise<CoreBackendResponse> {
+async function renew(leases: LeaseManager, id: string, increment: number, now: number): Promise<CoreBackendResponse> {
   const { lease, response, warnings } = await leases.renew(id, increment)
   return {
     ...(response?.data === undefined ? undefined : { data: response.data }),
     warnings: [...(response?.warnings ?? []), ...warnings],
-    lease: { id: lease.id, renewable: lease.renewable, duration: lease.ttl },
+    lease: {
+      id: lease.id,
+      renewable: lease.renewable,
+      duration: Math.max(0, Math.floor((lease.expireTime - now) / 1000)),
+    },
   }
 }
 
@@ -109,4 +112,45 @@ function leaseInfo(lease: Lease, now: number): Record<string, unknown> {
     renewable: lease.renewable,
     ttl: lease.expireTime === 0 ? 0 : Math.max(0, Math.floor((lease.expireTime - now) / 1000)),
   }
+}
+
+/** What an operator must clean up by hand. Vault answers only with `type=irrevocable`. */
+function irrevocablePaths(leases: SystemComponents['leases']): Path[] {
+  const fields = { type: field.string({ default: '', description: 'irrevocable.' }) }
+
+  async function given(type: string): Promise<{ id: string; error: string }[] | undefined> {
+    return type === 'irrevocable' ? leases.irrevocable?.() : undefined
+  }
+
+  return [
+    path('leases/count', {
+      fields,
+      operations: {
+        read: async ({ field }) => {
+          const found = await given(field.type)
+          if (found === undefined) return undefined
+          const counts: Record<string, number> = {}
+          for (const { id } of found) {
+            const mount = id.slice(0, id.indexOf('/') + 1)
+            counts[mount] = (counts[mount] ?? 0) + 1
+          }
+          return { data: { lease_count: found.length, counts } }
+        },
+      },
+      help: 'How many leases could not be revoked.',
+    }),
+    path('leases', {
+      fields,
+      operations: {
+        read: async ({ field }) => {
+          const found = await given(field.type)
+          if (found === undefined) return undefined
+          return {
+            data: { lease_count: found.length, leases: found.map(({ id, error }) => ({ lease_id: id, error })) },
+          }
+        },
+      },
+      help: 'The leases that could not be revoked, and why.',
+    }),
+  ]
 }

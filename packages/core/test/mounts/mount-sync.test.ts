@@ -1,9 +1,9 @@
 import type { Store } from '@lockstep/storage'
 import { memoryStore } from '@lockstep/storage'
 import { describe, expect, test } from 'vitest'
-import { encodeRecord, recordKey } from '../../src/mounts/mount-record.ts'
 import type { MountEntry } from '../../src/contracts.ts'
-import { ask, bench, type Bench, keysUnder } from './table.ts'
+import { encodeRecord, recordKey } from '../../src/mounts/mount-record.ts'
+import { ask, type Bench, bench, keysUnder } from './table.ts'
 
 /** Copies what a performance secondary holds from `primary` to `secondary`, one key at a time, as replication does. */
 async function replicate(primary: Bench, secondary: Bench, only: (key: string) => boolean = () => true): Promise<void> {

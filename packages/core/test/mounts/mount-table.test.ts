@@ -55,7 +55,10 @@ describe('enable', () => {
   test('kv-v2 is kv with version 2', async () => {
     const { mounts } = bench()
     await mounts.load()
-    expect(await mounts.enable('secret', 'v2', { type: 'kv-v2' })).toMatchObject({ type: 'kv', options: { version: '2' } })
+    expect(await mounts.enable('secret', 'v2', { type: 'kv-v2' })).toMatchObject({
+      type: 'kv',
+      options: { version: '2' },
+    })
   })
 
   test('a mount is served after a restart, with its data', async () => {
@@ -221,7 +224,10 @@ describe('tune and remount', () => {
     await expect(mounts.tune('secret', 'nope', {})).rejects.toThrow('tune of path "nope/" failed: no mount entry found')
     const again = bench({ store }).mounts
     await again.load()
-    expect(again.route('kv1/')?.entry).toMatchObject({ description: 'x', config: { max_lease_ttl: 100, default_lease_ttl: 50 } })
+    expect(again.route('kv1/')?.entry).toMatchObject({
+      description: 'x',
+      config: { max_lease_ttl: 100, default_lease_ttl: 50 },
+    })
   })
 
   test('changed options rebuild the backend over the same data', async () => {
@@ -314,7 +320,13 @@ describe('isolation', () => {
     const { mounts } = bench({
       table: {
         isPerformanceSecondary: () => secondary,
-        factories: { secret: new Map([['kv', factory('a')], ['b', factory('b')]]), auth: new Map() },
+        factories: {
+          secret: new Map([
+            ['kv', factory('a')],
+            ['b', factory('b')],
+          ]),
+          auth: new Map(),
+        },
       },
     })
     await mounts.load()

@@ -1,7 +1,7 @@
 import type { Backend, BackendFactory } from '@lockstep/backend'
 import { memoryStore, type Store } from '@lockstep/storage'
 import { classRules, vaultRules } from '@lockstep/storage-classes'
-import { type MountTableComponents } from '../../src/mounts/mount-life.ts'
+import type { MountTableComponents } from '../../src/mounts/mount-life.ts'
 import { type Mounts, mountTable } from '../../src/mounts/mount-table.ts'
 
 export const quiet = { debug() {}, info() {}, warn() {}, error() {} }
@@ -36,7 +36,9 @@ export const eager: BackendFactory = async ({ storage }) => {
   return { type: 'eager', special: {}, handle: async () => undefined }
 }
 
-const builtin = (type: string): BackendFactory => () => ({ type, special: {}, handle: async () => undefined })
+const builtin =
+  (type: string): BackendFactory =>
+  () => ({ type, special: {}, handle: async () => undefined })
 
 export interface Bench {
   store: Store
@@ -48,7 +50,9 @@ export interface Bench {
 /**
  * A table over a store that, as the logged store will, classifies every key it is given and so refuses keys of unregistered mounts.
  */
-export function bench(options: { store?: Store; table?: Partial<MountTableComponents>; refuse?: (key: string) => boolean } = {}): Bench {
+export function bench(
+  options: { store?: Store; table?: Partial<MountTableComponents>; refuse?: (key: string) => boolean } = {},
+): Bench {
   const rules = classRules(vaultRules)
   const events: string[] = []
   const store = options.store ?? memoryStore()
