@@ -82,6 +82,7 @@ const table: Record<string, [key: string, expected: string][]> = {
     ['logical/pki/crl', 'local pki'],
     ['logical/pki/crls/1', 'local pki'],
     ['logical/pki/crl-new', 'replicated pki'],
+    ['logical/pki/issuers/crl', 'replicated pki'],
     ['logical/pki/config/cluster', 'local pki'],
     ['logical/pki/config/clusters', 'replicated pki'],
     ['logical/pki/acme/accounts/1', 'local pki'],

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
@@ -506,6 +506,16 @@ describe('writing', () => {
     await enable()
     await broker.write(requestRecord)
     expect((await lines()).length).toBe(1)
+  })
+
+  test('a device whose file failed recovers with the next write', async () => {
+    const link = join(folder, 'link')
+    await symlink('/dev/full', link)
+    await enable({ file_path: link, mode: '0' })
+    await expect(broker.write(requestRecord)).rejects.toMatchObject({ code: 'CORE_INTERNAL' })
+    await rm(link)
+    await broker.write(requestRecord)
+    expect((await lines(link)).length).toBe(1)
   })
 
   test('a record that cannot be formatted fails the request', async () => {
