@@ -1,0 +1,27 @@
+import { reasonOf } from '../startup-error.ts'
+import { parseCommand } from './arguments.ts'
+import { type Surroundings, serverCommand } from './server-command.ts'
+import { USAGE, VERSION_LINE } from './usage.ts'
+
+/** Runs one command line (without node and script) and resolves with the exit code. */
+export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
+  const command = parseCommand(argv)
+  switch (command.name) {
+    case 'version':
+      around.stdout(`${VERSION_LINE}\n`)
+      return 0
+    case 'help':
+      around.stdout(USAGE)
+      return 0
+    case 'usage':
+      around.stderr(`lockstep: ${command.message}\n\n${USAGE}`)
+      return 1
+    case 'server':
+      try {
+        return await serverCommand(command.flags, around)
+      } catch (error) {
+        around.stderr(`lockstep: ${reasonOf(error)}\n`)
+        return 1
+      }
+  }
+}

@@ -1,0 +1,192 @@
+/** One listener's application: the gate every request passes, the routes, and the socket server they hang on. */
+import { createServer, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer, type ServerOptions as TlsServerOptions } from 'node:https'
+import type { Log } from '@lockstep/core'
+import { type FastifyInstance, fastify } from 'fastify'
+import { errorReply } from './error-reply.ts'
+import { type Exchange, ExchangeMessage, type RouteContext, type Serve } from './exchange.ts'
+import { type ForwardedForOptions, type RemoteAddress, remoteAddress } from './forwarded-for.ts'
+import { HttpError } from './http-error.ts'
+import { type InFlight, inFlight } from './in-flight.ts'
+import { DEFAULT_MAX_REQUEST_SIZE } from './json-body.ts'
+import { acceptList, LIST_METHOD } from './list-verb.ts'
+import { replier, type StatusHeaders } from './reply.ts'
+import { parseTarget } from './request-path.ts'
+import { generateRootRoutes } from './routes/generate-root.ts'
+import { healthRoutes } from './routes/health.ts'
+import { initRoutes } from './routes/init.ts'
+import { leaderRoutes } from './routes/leader.ts'
+import { logicalRoutes } from './routes/logical.ts'
+import { sealRoutes } from './routes/seal.ts'
+import type { ServerCore } from './server-core.ts'
+import { type TrackedSockets, trackSockets } from './tracked-sockets.ts'
+
+export interface HttpOptions {
+  /** Absent: plain HTTP. */
+  tls?: TlsServerOptions
+  /** Bytes. Default 32 MiB. */
+  maxRequestSize?: number
+  /** Milliseconds. Default 90,000. */
+  maxRequestDuration?: number
+  /** Refuse requests without `X-Vault-Request: true`. Default false. */
+  requireRequestHeader?: boolean
+  /** Default false. */
+  disableReplicationStatus?: boolean
+  forwardedFor?: ForwardedForOptions
+  customHeaders?: StatusHeaders
+}
+
+export interface HttpApp {
+  server: Server
+  inFlight: InFlight
+  /** Stops accepting, lets requests in flight finish for up to `limitMs`, then cuts what is left. */
+  close(limitMs: number): Promise<void>
+}
+
+/** Vault's listener defaults: 10 s for the head, 30 s for the whole request, 5 minutes idle. */
+const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 300_000 }
+const MAX_HEADER_BYTES = 64 * 1024
+
+export async function httpApp(core: ServerCore, log: Log, options: HttpOptions = {}): Promise<HttpApp> {
+  const reply = replier(options.customHeaders)
+  const context: RouteContext = {
+    core,
+    log,
+    reply,
+    maxRequestSize: options.maxRequestSize ?? DEFAULT_MAX_REQUEST_SIZE,
+    disableReplicationStatus: options.disableReplicationStatus ?? false,
+  }
+  const pending = inFlight((response) => fail(response, new HttpError(503, 'request timed out', { close: true })))
+  const address = remoteAddress(options.forwardedFor ?? NO_PROXY)
+  const duration = options.maxRequestDuration ?? 90_000
+
+  const fail = (response: ServerResponse, error: unknown): void => {
+    const { status, text, close } = errorReply(error, log)
+    const echo = (response.req as ExchangeMessage).exchange?.echo
+    reply.json(response, status, text, close ? { ...echo, Connection: 'close' } : echo)
+  }
+
+  /** False when the request has been answered here. */
+  const admit = (request: ExchangeMessage, response: ServerResponse): boolean => {
+    try {
+      request.exchange = exchangeOf(request, response, address, duration)
+      if (options.requireRequestHeader && request.headers['x-vault-request'] !== 'true') {
+        throw new HttpError(412, "missing 'X-Vault-Request' header")
+      }
+      const target = parseTarget(request.url ?? '')
+      if ('redirect' in target) {
+        reply.json(response, 307, '', { Location: target.redirect })
+        return false
+      }
+      request.exchange.path = target.path
+      request.exchange.query = target.query
+      return true
+    } catch (error) {
+      fail(response, error)
+      return false
+    }
+  }
+
+  let server!: Server
+  let sockets!: TrackedSockets
+  const app = fastify({
+    logger: false,
+    exposeHeadRoutes: false,
+    requestIdHeader: false,
+    genReqId: () => '',
+    // `acceptList` owns parse errors.
+    clientErrorHandler: () => {},
+    frameworkErrors: (_, request) => {
+      fail((request.raw as unknown as { exchange: Exchange }).exchange.response, new HttpError(400, 'malformed path'))
+    },
+    serverFactory: (handle) => {
+      const listener = (request: ExchangeMessage, response: ServerResponse<ExchangeMessage>) => {
+        pending.add(response, Date.now() + duration)
+        if (admit(request, response)) handle(request, response)
+      }
+      const common = {
+        ...TIMEOUTS,
+        IncomingMessage: ExchangeMessage,
+        maxHeaderSize: MAX_HEADER_BYTES,
+        connectionsCheckingInterval: 5_000,
+      }
+      server = options.tls ? createTlsServer({ ...options.tls, ...common }, listener) : createServer(common, listener)
+      acceptList(server)
+      sockets = trackSockets(server, options.tls !== undefined)
+      return server
+    },
+  })
+  app.addHttpMethod(LIST_METHOD, { hasBody: false })
+  answerAll(app, fail)
+  initRoutes(app, context)
+  sealRoutes(app, context)
+  healthRoutes(app, context)
+  leaderRoutes(app, context)
+  generateRootRoutes(app, context)
+  logicalRoutes(app, context)
+  await app.ready()
+
+  return {
+    server,
+    inFlight: pending,
+    async close(limitMs) {
+      pending.startClosing()
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      sockets.endUnless((socket) => pending.uses(socket))
+      await pending.drained(limitMs)
+      sockets.destroyAll()
+      await closed
+      pending.stop()
+      await app.close()
+    },
+  }
+}
+
+const NO_PROXY: ForwardedForOptions = {
+  authorizedAddrs: [],
+  hopSkips: 0,
+  rejectNotPresent: true,
+  rejectNotAuthorized: true,
+}
+
+function exchangeOf(
+  request: ExchangeMessage,
+  response: ServerResponse,
+  address: RemoteAddress,
+  duration: number,
+): Exchange {
+  const namespace = request.headers['x-vault-namespace']
+  return {
+    request,
+    response,
+    path: '',
+    query: '',
+    remoteAddress: address(request),
+    deadline: Date.now() + duration,
+    echo: typeof namespace === 'string' && namespace !== '' ? { 'X-Vault-Namespace': namespace } : undefined,
+  }
+}
+
+/** The first hook answers, so that Fastify neither reads the body nor touches the reply. */
+function answerAll(app: FastifyInstance, fail: (response: ServerResponse, error: unknown) => void): void {
+  app.addHook('onRequest', (request, reply, _done) => {
+    reply.hijack()
+    const exchange = (request.raw as ExchangeMessage).exchange!
+    const serve: Serve = request.routeOptions.config?.serve ?? elsewhere
+    try {
+      const working = serve(exchange)
+      if (working !== undefined) working.catch((error) => fail(exchange.response, error))
+    } catch (error) {
+      fail(exchange.response, error)
+    }
+  })
+}
+
+/** Outside /v1/, and verbs without a route. */
+function elsewhere({ path, response }: Exchange): void {
+  if (path === '/') {
+    response.writeHead(307, { Location: '/ui/', 'Cache-Control': 'no-store' }).end()
+    return
+  }
+  throw new HttpError(path.startsWith('/v1/') ? 405 : 404, '')
+}

@@ -1,0 +1,31 @@
+import type { CoreRequest, CoreResponse } from '@lockstep/core'
+
+export type HealthState = 'uninitialized' | 'sealed' | 'dr-secondary' | 'performance-standby' | 'standby' | 'active'
+
+export type GenerateRootKind = 'root' | 'dr-operation'
+export type GenerateRootAction = 'status' | 'start' | 'update' | 'cancel'
+
+/**
+ * All the HTTP layer knows of the core. Everything under `sys/` that needs a token goes through `handle`; the other methods
+ * answer the paths that work without one, whose JSON is sent without an envelope. They reject with `CoreError`.
+ */
+export interface ServerCore {
+  handle(request: CoreRequest): Promise<CoreResponse>
+  initialized(): Promise<boolean>
+  /** `PUT sys/init`. */
+  initialize(params: Record<string, unknown>): Promise<Record<string, unknown>>
+  sealStatus(): Promise<Record<string, unknown>>
+  /** Replies with the seal status. */
+  unseal(params: Record<string, unknown>): Promise<Record<string, unknown>>
+  /** `undefined` is an empty 204. */
+  generateRoot(
+    kind: GenerateRootKind,
+    action: GenerateRootAction,
+    params: Record<string, unknown>,
+  ): Promise<Record<string, unknown> | undefined>
+  health(): Promise<{ state: HealthState; body: Record<string, unknown> }>
+  leader(): Promise<Record<string, unknown>>
+  close(): Promise<void>
+  /** SIGHUP: reopen audit files and re-read what else lives outside the configuration. */
+  reload?(): Promise<void>
+}
