@@ -1,5 +1,5 @@
 import { constants, type X509Certificate } from 'node:crypto'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import tls from 'node:tls'
 import type { Link } from '@lockstep/replication'
 import { admissionFrame, type RefusalCode } from './admission.ts'
@@ -88,7 +88,7 @@ class Refused extends Error {
 export async function clusterListener(options: ClusterListenerOptions): Promise<ClusterListener> {
   const handshakeTimeout = options.handshakeTimeoutMs ?? 10_000
   const protocols = new Map<string, Registered>()
-  const pending = new Set<tls.TLSSocket>()
+  const connections = new Set<Socket>()
   let closing: Promise<void> | undefined
 
   const server = tls.createServer({
@@ -156,7 +156,6 @@ export async function clusterListener(options: ClusterListenerOptions): Promise<
     const timer = setTimeout(() => socket.destroy(), handshakeTimeout)
     const onError = () => {}
     socket.on('error', onError)
-    pending.add(socket)
     try {
       if (entry?.protocol.alpn !== alpn) throw new Refused('TRANSPORT_WRONG_PROTOCOL', 'protocol not served here')
       const id = await admit(socket, entry)
@@ -167,13 +166,18 @@ export async function clusterListener(options: ClusterListenerOptions): Promise<
       refuse(socket, alpn, servername, error)
     } finally {
       clearTimeout(timer)
-      pending.delete(socket)
     }
   })
 
+  server.on('connection', (connection) => {
+    connections.add(connection)
+    connection.on('close', () => connections.delete(connection))
+  })
   server.on('tlsClientError', (error, socket) => {
     const servername = typeof socket?.servername === 'string' ? socket.servername : ''
     report(socket, { alpn: '', servername, ...describeFailure(error) })
+    // Node leaves it open after a handshake timeout.
+    socket.destroy()
   })
   server.on('drop', (data) => {
     const remoteAddress = data?.remoteAddress ?? ''
@@ -229,8 +233,9 @@ export async function clusterListener(options: ClusterListenerOptions): Promise<
     close() {
       closing ??= (async () => {
         const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-        for (const socket of pending) socket.destroy()
         await Promise.all([...protocols.values()].map((entry) => closeLinks(entry, 'the listener is closing')))
+        // Those that never became a link.
+        for (const connection of connections) connection.destroy()
         await closed
       })()
       return closing

@@ -14,6 +14,16 @@ export const DEFAULT_MAX_FRAME_BYTES: number = MESSAGE_LIMITS.frameBytes
 const packr = new Packr({ useRecords: false, copyBuffers: true, moreTypes: false })
 const unpackr = new Unpackr({ useRecords: false, copyBuffers: true, moreTypes: false })
 
+/**
+ * A frame whose body is nil: the sender closes in order and has sent everything. Without it the end of a stream is a failure,
+ * as anyone on the way can end a TCP connection.
+ */
+export const GOODBYE: Buffer = encodeFrame(null)
+
+export function isGoodbye(body: Buffer): boolean {
+  return body.length === 1 && body[0] === 0xc0
+}
+
 /** A whole frame, ready for the socket. */
 export function encodeFrame(message: unknown, maxFrameBytes = DEFAULT_MAX_FRAME_BYTES): Buffer {
   const frame = packr.pack(message, RESERVE_START_SPACE + HEADER_BYTES)

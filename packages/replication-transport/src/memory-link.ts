@@ -88,7 +88,10 @@ class PairedStream extends Duplex {
 
   #deliver(chunk: Buffer | null, callback: () => void): void {
     const { other } = this
-    if (!other || other.destroyed || other.#ended) return callback()
+    if (!other || other.destroyed || other.#ended) {
+      callback()
+      return
+    }
     if (chunk === null) other.#ended = true
     if (other.push(chunk) || chunk === null) callback()
     else other.#wanted = callback

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { type Link, type Message, parseMessage } from '@lockstep/replication'
 import { TransportError } from './errors.ts'
-import { DEFAULT_MAX_FRAME_BYTES, decodeBody, encodeFrame, frameReader } from './frames.ts'
+import { DEFAULT_MAX_FRAME_BYTES, decodeBody, encodeFrame, frameReader, GOODBYE, isGoodbye } from './frames.ts'
 import { inbox } from './inbox.ts'
 
 export interface LinkOptions {
@@ -40,6 +40,8 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
   /** No more is sent or delivered. */
   let closing = false
   let done = false
+  /** The peer has sent everything and closes. */
+  let farewell = false
   let paused = false
   let reason: string | undefined
   let lastReceived = Date.now()
@@ -106,7 +108,8 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
   })
 
   const reader = frameReader(maxFrameBytes, (body) => {
-    if (!closing) received.push(parse(body), body.length)
+    if (isGoodbye(body)) farewell = true
+    else if (!closing && !farewell) received.push(parse(body), body.length)
   })
 
   const close = (why?: string) => {
@@ -119,7 +122,7 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
     closeTimer.unref()
     // Nobody reads any more, but the peer's end has to be seen.
     stream.resume()
-    stream.end()
+    stream.end(GOODBYE)
   }
 
   const idleTimer =
@@ -140,13 +143,15 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
       finish(error as Error)
     }
   })
-  stream.on('end', () => {
-    if (!closing && !reader.idle) return finish(disconnected('the connection ended inside a frame'))
-    // The peer has closed in order, and reads no more.
-    finish()
-  })
-  stream.on('error', (cause) => finish(closing ? undefined : disconnected('the connection failed', cause)))
-  stream.on('close', () => finish(closing ? undefined : disconnected('the connection was cut')))
+  const gone = (message: string, cause?: unknown) =>
+    finish(closing || farewell ? undefined : new TransportError('TRANSPORT_DISCONNECTED', message, { cause }))
+  stream.on('end', () =>
+    gone(reader.idle ? 'the connection ended without a goodbye' : 'the connection ended in a frame'),
+  )
+  stream.on('error', (cause) => gone('the connection failed', cause))
+  stream.on('close', () => gone('the connection was cut'))
+  // Whoever handed it over may have paused it.
+  stream.resume()
 
   return {
     peer,
@@ -187,8 +192,4 @@ function parse(body: Buffer): Message {
 
 function stalled(message: string): TransportError {
   return new TransportError('TRANSPORT_STALLED', message)
-}
-
-function disconnected(message: string, cause?: unknown): TransportError {
-  return new TransportError('TRANSPORT_DISCONNECTED', message, { cause })
 }

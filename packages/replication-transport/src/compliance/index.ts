@@ -1,0 +1,2 @@
+export type { LinkComplianceOptions, LinkFixture } from './link.ts'
+export { linkCompliance } from './link.ts'
