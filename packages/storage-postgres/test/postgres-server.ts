@@ -88,7 +88,10 @@ export async function startPostgres(options: { durable?: boolean } = {}): Promis
     pid: server.pid!,
     async stop() {
       server.kill('SIGINT')
+      // A fast shutdown that meets a recovery may not come to an end.
+      const impatient = setTimeout(() => server.kill('SIGQUIT'), 5000)
       await exited
+      clearTimeout(impatient)
       await rm(directory, { recursive: true })
     },
   }

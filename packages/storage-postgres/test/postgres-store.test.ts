@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { type Leadership, memoryLeaderLock, type Store, transact } from '@lockstep/storage'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -288,7 +287,7 @@ describe.skipIf(postgresBinaries() === undefined)('with PostgreSQL', () => {
     const { rows } = await backend.query('SELECT pg_backend_pid() AS pid')
     await expect.poll(() => acknowledged.length).toBeGreaterThan(100)
     // A backend that dies badly makes PostgreSQL stop all others and recover from its log.
-    const ended = once(backend, 'end')
+    const ended = new Promise((resolve) => backend.once('end', resolve))
     process.kill((rows[0] as { pid: number }).pid, 'SIGKILL')
     await ended
     await writing

@@ -48,7 +48,7 @@ export class CommitHistory {
       const [oldest] = this.#readers
       oldest!.outdated = true
       this.#readers.delete(oldest!)
-      this.#prune()
+      this.#prune(1)
     }
   }
 
@@ -76,7 +76,8 @@ export class CommitHistory {
     return low
   }
 
-  #prune(): void {
+  /** Forgets what no open snapshot needs, once it is `least` commits: moving the array costs as much as it is long. */
+  #prune(least = 64): void {
     const [oldest] = this.#readers
     if (oldest === undefined) {
       if (this.#commits.length === 0) return
@@ -86,8 +87,7 @@ export class CommitHistory {
       return
     }
     const keep = this.#firstAfter(oldest.snapshot)
-    // Moving the array on every close would cost as much as the history is long.
-    if (keep < 64 && keep < this.#commits.length) return
+    if (keep < least && keep < this.#commits.length) return
     for (const commit of this.#commits.splice(0, keep)) {
       this.#keyCount -= commit.keys.length
       for (const key of commit.keys) if (this.#latest.get(key) === commit.sequence) this.#latest.delete(key)
