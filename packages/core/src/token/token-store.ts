@@ -53,7 +53,10 @@ const LONGEST_ID = 1024
 const indexed = new Uint8Array([1])
 
 /** @param options.cacheSize live tokens kept in memory, up to twice as many. Default 25 000. */
-export function tokenStore(components: TokenStoreComponents, options: { cacheSize?: number } = {}): RevocableTokenStore {
+export function tokenStore(
+  components: TokenStoreComponents,
+  options: { cacheSize?: number } = {},
+): RevocableTokenStore {
   const { clock, leases, log, random } = components
   const barrier = components.storage
   const storage = prefixedStore(barrier, PREFIX)
@@ -127,7 +130,10 @@ export function tokenStore(components: TokenStoreComponents, options: { cacheSiz
     return found !== undefined && sameText(found.entry.id, id) ? found.entry : undefined
   }
 
-  function liveBatch(id: string, known: LiveToken | undefined): Promise<TokenEntry | undefined> | TokenEntry | undefined {
+  function liveBatch(
+    id: string,
+    known: LiveToken | undefined,
+  ): Promise<TokenEntry | undefined> | TokenEntry | undefined {
     const entry = known?.entry ?? batch.open(id)
     const token = { entry: entry!, lease: undefined }
     if (entry === undefined || !isAlive(token, clock.now())) return undefined
@@ -148,12 +154,10 @@ export function tokenStore(components: TokenStoreComponents, options: { cacheSiz
     return parent
   }
 
-  async function create(
-    token: NewToken,
-    settings: Parameters<TokenStore['create']>[1] = {},
-  ): Promise<TokenEntry> {
+  async function create(token: NewToken, settings: Parameters<TokenStore['create']>[1] = {}): Promise<TokenEntry> {
     const entry = draft(token, clock.now())
-    if (entry.ttl <= 0 && (!isRoot(entry) || entry.type === 'batch')) throw new CoreError('CORE_INTERNAL', 'a token that is not root needs a TTL')
+    if (entry.ttl <= 0 && (!isRoot(entry) || entry.type === 'batch'))
+      throw new CoreError('CORE_INTERNAL', 'a token that is not root needs a TTL')
     const parent = entry.parent === '' ? undefined : await liveParent(entry.parent)
     if (entry.type === 'batch') {
       entry.id = batch.mint(entry)
@@ -302,7 +306,8 @@ export function tokenStore(components: TokenStoreComponents, options: { cacheSiz
     async accessors() {
       const names = await salt.names()
       const accessors: string[] = []
-      for await (const [, bytes] of storage.scan({ prefix: 'id/' })) accessors.push(names.accessor(decodeToken(bytes).id))
+      for await (const [, bytes] of storage.scan({ prefix: 'id/' }))
+        accessors.push(names.accessor(decodeToken(bytes).id))
       return accessors
     },
 

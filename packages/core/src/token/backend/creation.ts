@@ -109,7 +109,9 @@ function tokenType(input: CreationInput, role: TokenRole | undefined): 'service'
   const type = fixed ?? (input.type === '' ? fallback : input.type)
   if (type !== 'service' && type !== 'batch') throw invalidRequest("invalid 'token_type' value")
   if (type === 'service') return type
-  const unfit = (['explicit_max_ttl', 'num_uses', 'period', 'id'] as const).find((name) => input[name] !== '' && input[name] !== 0)
+  const unfit = (['explicit_max_ttl', 'num_uses', 'period', 'id'] as const).find(
+    (name) => input[name] !== '' && input[name] !== 0,
+  )
   if (unfit !== undefined) throw invalidRequest(`batch tokens cannot have ${JSON.stringify(unfit)} set`)
   return type
 }
@@ -121,7 +123,12 @@ function refuseEntityAlias(alias: string, role: TokenRole | undefined): never {
   throw invalidRequest("'entity_alias' is not supported")
 }
 
-function isOrphan(input: CreationInput, role: TokenRole | undefined, settings: CreationSettings, sudo: boolean): boolean {
+function isOrphan(
+  input: CreationInput,
+  role: TokenRole | undefined,
+  settings: CreationSettings,
+  sudo: boolean,
+): boolean {
   if (role !== undefined) return role.orphan
   if (input.no_parent && !sudo) throw invalidRequest('root or sudo privileges required to create orphan token')
   return input.no_parent || settings.orphan
@@ -155,7 +162,13 @@ function customId(id: string, sudo: boolean): string {
   return id
 }
 
-type Facts = { role: TokenRole | undefined; sudo: boolean; type: 'service' | 'batch'; policies: string[]; parent: TokenEntry }
+type Facts = {
+  role: TokenRole | undefined
+  sudo: boolean
+  type: 'service' | 'batch'
+  policies: string[]
+  parent: TokenEntry
+}
 
 /** TTL, period and explicit max TTL of the new token, in seconds. */
 function lifetimes(

@@ -62,7 +62,9 @@ function rolePolicies({ wanted, noDefaultPolicy, parentPolicies }: PolicyRequest
     policies = sanitizedPolicies(parentPolicies, addDefault)
   }
 
-  const refused = policies.find((name) => disallowedPolicies.includes(name) || matchesAnyGlob(disallowedPoliciesGlob, name))
+  const refused = policies.find(
+    (name) => disallowedPolicies.includes(name) || matchesAnyGlob(disallowedPoliciesGlob, name),
+  )
   if (refused !== undefined) throw invalidRequest(`token policy ${JSON.stringify(refused)} is disallowed by this role`)
   return policies
 }

@@ -23,7 +23,11 @@ const roleFields = {
   token_type: field.string(),
 }
 
-type RoleInput = { readonly [K in keyof typeof roleFields]: (typeof roleFields)[K] extends { convert: unknown; fallback: infer T } ? T : never }
+type RoleInput = {
+  readonly [K in keyof typeof roleFields]: (typeof roleFields)[K] extends { convert: unknown; fallback: infer T }
+    ? T
+    : never
+}
 
 export function rolePaths({ storage }: TokenBackendComponents): Path[] {
   return [
@@ -59,7 +63,9 @@ export function rolePaths({ storage }: TokenBackendComponents): Path[] {
 
 function change(role: TokenRole, input: RoleInput, warnings: string[]): void {
   role.allowedPolicies = input.allowed_policies ? policyNames(input.allowed_policies) : role.allowedPolicies
-  role.allowedPoliciesGlob = input.allowed_policies_glob ? policyNames(input.allowed_policies_glob) : role.allowedPoliciesGlob
+  role.allowedPoliciesGlob = input.allowed_policies_glob
+    ? policyNames(input.allowed_policies_glob)
+    : role.allowedPoliciesGlob
   role.disallowedPolicies = input.disallowed_policies ? policyNames(input.disallowed_policies) : role.disallowedPolicies
   role.disallowedPoliciesGlob = input.disallowed_policies_glob
     ? policyNames(input.disallowed_policies_glob)
@@ -74,7 +80,7 @@ function change(role: TokenRole, input: RoleInput, warnings: string[]): void {
     throw invalidRequest('given role path suffix contains invalid characters; must match \\w[\\w-.]+\\w')
   }
   role.numUses = input.token_num_uses ?? role.numUses
-  if (role.numUses < 0) throw invalidRequest('error parsing role fields: \'token_num_uses\' cannot be negative')
+  if (role.numUses < 0) throw invalidRequest("error parsing role fields: 'token_num_uses' cannot be negative")
   role.boundCidrs = input.token_bound_cidrs ?? input.bound_cidrs ?? role.boundCidrs
   const wrong = role.boundCidrs.find((cidr) => !isCidr(cidr))
   if (wrong !== undefined) {

@@ -1,11 +1,6 @@
 /** The `auth/token/` mount. */
 import { type Backend, type BackendRequest, field, path, pathBackend } from '@lockstep/backend'
-import {
-  type CoreBackendRequest,
-  type CoreBackendResponse,
-  CoreError,
-  type TokenEntry,
-} from '../../contracts.ts'
+import { type CoreBackendRequest, type CoreBackendResponse, CoreError, type TokenEntry } from '../../contracts.ts'
 import { multierror } from '../../requests/request-error.ts'
 import { authBlock } from '../auth-block.ts'
 import { invalidRequest, type TokenBackendComponents } from './components.ts'
@@ -95,7 +90,10 @@ export function tokenBackend(components: TokenBackendComponents): Backend {
         fields: creationFields,
         operations: {
           update: (request) =>
-            createToken(components, core(request), request.field, { orphan: false, roleName: request.params.role_name }),
+            createToken(components, core(request), request.field, {
+              orphan: false,
+              roleName: request.params.role_name,
+            }),
           renew: (request) => renewedGrant(request, request.params.role_name),
         },
       }),

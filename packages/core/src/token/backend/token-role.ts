@@ -63,7 +63,9 @@ export function deleteRole(storage: Pick<Store, 'delete'>, name: string): Promis
 /** Whether a role decides policies itself instead of the subset rule. */
 export function restrictsPolicies(role: TokenRole): boolean {
   const { allowedPolicies, allowedPoliciesGlob, disallowedPolicies, disallowedPoliciesGlob } = role
-  return [allowedPolicies, allowedPoliciesGlob, disallowedPolicies, disallowedPoliciesGlob].some((list) => list.length > 0)
+  return [allowedPolicies, allowedPoliciesGlob, disallowedPolicies, disallowedPoliciesGlob].some(
+    (list) => list.length > 0,
+  )
 }
 
 /** An address, or an address and a prefix length. */
