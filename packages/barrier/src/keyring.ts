@@ -178,7 +178,7 @@ class VaultKeyring implements Keyring {
 
   rootKey(): Uint8Array {
     this.#assertOpen()
-    return this.#state.rootKey.slice()
+    return new Uint8Array(this.#state.rootKey)
   }
 
   hasRootKey(candidate: Uint8Array): boolean {
@@ -212,8 +212,8 @@ class VaultKeyring implements Keyring {
     this.#assertOpen()
     const { rootKey, keys, rotation } = this.#state
     const copy = {
-      rootKey: rootKey.slice(),
-      keys: keys.map((key) => ({ ...key, key: key.key.slice() })),
+      rootKey: new Uint8Array(rootKey),
+      keys: keys.map((key) => ({ ...key, key: new Uint8Array(key.key) })),
       rotation: { ...rotation },
     }
     return new VaultKeyring(copy, { aead: this.#aead, now: this.#now })
@@ -236,5 +236,5 @@ function randomKey(): Uint8Array {
 
 function copyKey(key: Uint8Array): Uint8Array {
   if (key.length !== KEY_BYTES) throw new BarrierError('BARRIER_INVALID_KEY', 'the root key must be 32 bytes long')
-  return key.slice()
+  return new Uint8Array(key)
 }

@@ -1,1 +1,4 @@
+export type { Clock, CoreErrorCode, CoreRequest, CoreResponse, Log } from './contracts.ts'
 export { CoreError } from './contracts.ts'
+export { type Core, type CoreComponents, type CoreOptions, createCore, type HealthState } from './core.ts'
+export type { Factories } from './services/components.ts'

@@ -47,7 +47,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const config = {
     cluster_name: name,
     storage: { level: { path: join(directory, 'data') } },
-    listener: [{ tcp: { address: `127.0.0.1:${apiPort}`, cluster_address: `127.0.0.1:${clusterPort}`, tls_disable: true } }],
+    listener: [
+      { tcp: { address: `127.0.0.1:${apiPort}`, cluster_address: `127.0.0.1:${clusterPort}`, tls_disable: true } },
+    ],
     api_addr: address,
     cluster_addr: clusterAddress,
     disable_mlock: true,
@@ -57,7 +59,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   await writeFile(configFile, JSON.stringify(config, null, 2))
 
   const launch = (): Promise<ServerProcess> =>
-    startServerProcess(['server', `-config=${configFile}`], { logFile: join(directory, 'server.log'), env: options.env })
+    startServerProcess(['server', `-config=${configFile}`], {
+      logFile: join(directory, 'server.log'),
+      env: options.env,
+    })
   const client = vaultClient(address)
 
   const cluster: Cluster = {

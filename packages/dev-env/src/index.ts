@@ -1,6 +1,6 @@
 export { type Cluster, type ClusterOptions, startCluster } from './cluster.ts'
 export { freePort } from './free-port.ts'
-export { type ReplicationKind, linkSecondary, replicationStatus, waitUntilInSync } from './replicate.ts'
+export { linkSecondary, type ReplicationKind, replicationStatus, waitUntilInSync } from './replicate.ts'
 export { type ServerProcess, startServerProcess } from './server-process.ts'
 export { type VaultClient, type VaultReply, VaultRequestError, vaultClient } from './vault-client.ts'
 export { waitFor } from './wait-for.ts'

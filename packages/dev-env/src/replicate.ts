@@ -13,7 +13,12 @@ export async function replicationStatus(cluster: Cluster, kind: ReplicationKind)
 }
 
 /** Activates `secondary`; `primary` must be a primary of the kind already. The secondary's unseal keys become the primary's. */
-export async function linkSecondary(primary: Cluster, secondary: Cluster, kind: ReplicationKind, id: string): Promise<void> {
+export async function linkSecondary(
+  primary: Cluster,
+  secondary: Cluster,
+  kind: ReplicationKind,
+  id: string,
+): Promise<void> {
   const issued = await primary.client.write(`sys/replication/${kind}/primary/secondary-token`, { id })
   await secondary.client.write(`sys/replication/${kind}/secondary/enable`, { token: issued.body.wrap_info.token })
   secondary.keys = primary.keys

@@ -67,6 +67,7 @@ function running(child: ChildProcess, exited: Promise<number | null>, output: ()
 /** The built server's command-line entry. */
 function serverBin(): string {
   const bin = join(dirname(require.resolve('@lockstep/server/package.json')), 'bin', 'lockstep.js')
-  if (!existsSync(join(dirname(bin), '..', 'dist', 'main.js'))) throw new Error('the server is not built: run `npm run build` first')
+  if (!existsSync(join(dirname(bin), '..', 'dist', 'main.js')))
+    throw new Error('the server is not built: run `npm run build` first')
   return bin
 }

@@ -83,3 +83,15 @@ describe('rekey', () => {
     expect(seen).toEqual(new Uint8Array(32))
   })
 })
+
+// `slice` of a Buffer is a view: zeroising the key afterwards would destroy the only share.
+test('the single share of a Buffer is a copy', () => {
+  const key = Buffer.alloc(32, 7)
+  const [share] = splitKey(key, { secretShares: 1, secretThreshold: 1 })
+  key.fill(0)
+  expect(share).toEqual(new Uint8Array(32).fill(7))
+  const given = Buffer.alloc(32, 9)
+  const combined = combineKey([given], { secretShares: 1, secretThreshold: 1 })
+  given.fill(0)
+  expect(combined).toEqual(new Uint8Array(32).fill(9))
+})

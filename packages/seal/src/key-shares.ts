@@ -26,7 +26,7 @@ export function checkShareConfig({ secretShares, secretThreshold }: ShareConfig)
 /** Shares of the key; with one share, that is a copy of the key itself. */
 export function splitKey(key: Uint8Array, config: ShareConfig): Uint8Array[] {
   checkShareConfig(config)
-  return config.secretShares === 1 ? [key.slice()] : split(key, config.secretShares, config.secretThreshold)
+  return config.secretShares === 1 ? [new Uint8Array(key)] : split(key, config.secretShares, config.secretThreshold)
 }
 
 /** Needs exactly the threshold, or more, of the shares. Only the caller can tell whether they were the right ones. */
@@ -35,7 +35,7 @@ export function combineKey(shares: readonly Uint8Array[], config: ShareConfig): 
   if (shares.length < config.secretThreshold) throw new SealError('SEAL_INVALID_SHARES', 'more shares are needed')
   if (config.secretShares > 1) return combine(shares)
   if (shares.length !== 1) throw new SealError('SEAL_INVALID_SHARES', 'this key has one share only')
-  return shares[0]!.slice()
+  return new Uint8Array(shares[0]!)
 }
 
 export interface RekeyInput {

@@ -112,7 +112,7 @@ function checkedKey(keyId: string, key: Uint8Array): Uint8Array {
     throw new SealError('SEAL_INVALID_KEY', 'a key id must be from 1 to 128 bytes of UTF-8')
   }
   if (key.length !== KEY_BYTES) throw new SealError('SEAL_INVALID_KEY', 'the key must be 32 bytes long')
-  return key.slice()
+  return new Uint8Array(key)
 }
 
 function unknownKey(): SealError {

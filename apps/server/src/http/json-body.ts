@@ -57,7 +57,9 @@ export function parseBody(body: Buffer, contentType: string | undefined): Record
     const position = /position (\d+)/.exec((error as Error).message)?.[1]
     throw new HttpError(400, `failed to parse JSON input: invalid JSON${position ? ` at position ${position}` : ''}`)
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  // What Vault's Go client sends for "no data" (`vault write -f`).
+  if (value === null) return {}
+  if (typeof value !== 'object' || Array.isArray(value)) {
     throw new HttpError(400, 'failed to parse JSON input: the top level must be an object')
   }
   return value as Record<string, unknown>

@@ -2,6 +2,7 @@
  * What a primary answers to the `bootstrap` request of a freshly activated secondary, over mutual TLS: the keyring and the
  * key that operators hold shares of. The seal itself is never handed over.
  */
+import type { Plain } from '@lockstep/replication'
 import { CoreError } from '../contracts.ts'
 import type { OperatorKey } from '../seal-life-cycle/seal-material.ts'
 
@@ -14,7 +15,7 @@ export interface BootstrapReply {
   operatorKey: OperatorKey
 }
 
-export function encodeBootstrapReply(reply: BootstrapReply): Record<string, unknown> {
+export function encodeBootstrapReply(reply: BootstrapReply): Plain {
   const { key, shares, threshold } = reply.operatorKey
   return { clusterId: reply.clusterId, keyring: reply.keyring, operatorKey: key, shares, threshold }
 }

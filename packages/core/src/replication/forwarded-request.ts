@@ -59,8 +59,10 @@ export function encodeForwardedRequest(request: CoreRequest, caller: TokenEntry 
 /** Rejects with CORE_INVALID_REQUEST naming the field that is not as it must be. */
 export function decodeForwardedRequest(body: Plain): ForwardedRequest {
   const head = part(body, 'head')
-  const bad = (field: string): CoreError => new CoreError('CORE_INVALID_REQUEST', `forwarded request: ${field} is malformed`)
-  for (const field of ['id', 'operation', 'path', 'remoteAddress']) if (typeof head[field] !== 'string') throw bad(field)
+  const bad = (field: string): CoreError =>
+    new CoreError('CORE_INVALID_REQUEST', `forwarded request: ${field} is malformed`)
+  for (const field of ['id', 'operation', 'path', 'remoteAddress'])
+    if (typeof head[field] !== 'string') throw bad(field)
   for (const field of ['remotePort', 'wrapTtl']) if (!Number.isSafeInteger(head[field])) throw bad(field)
   if (!OPERATIONS.includes(head.operation as string)) throw bad('operation')
   if (!isTextMap(head.headers)) throw bad('headers')
@@ -69,7 +71,8 @@ export function decodeForwardedRequest(body: Plain): ForwardedRequest {
     for (const field of ['accessor', 'displayName', 'type', 'entityId', 'cubbyholeId'] as const) {
       if (typeof caller[field] !== 'string') throw bad(`caller.${field}`)
     }
-    if (!Array.isArray(caller.policies) || caller.policies.some((name) => typeof name !== 'string')) throw bad('caller.policies')
+    if (!Array.isArray(caller.policies) || caller.policies.some((name) => typeof name !== 'string'))
+      throw bad('caller.policies')
     if (caller.meta !== null && !isTextMap(caller.meta)) throw bad('caller.meta')
   }
   return { ...(head as unknown as ForwardedRequest), caller, data: part(body, 'data') }

@@ -13,7 +13,8 @@ export interface OperationTokens {
 }
 
 export function operationTokens(storage: Pick<Store, 'get' | 'put' | 'delete'>): OperationTokens {
-  const hash = (token: string): Buffer => createHash('sha256').update('lockstep dr operation token\0').update(token).digest()
+  const hash = (token: string): Buffer =>
+    createHash('sha256').update('lockstep dr operation token\0').update(token).digest()
   return {
     async issue() {
       const token = PREFIX + randomBytes(18).toString('base64url')

@@ -1,5 +1,5 @@
 /** `sys/replication/*`: fields, operations and answers. What they do is the manager's. */
-import { BackendError, type BackendResponse, type Path, field, path } from '@lockstep/backend'
+import { BackendError, type BackendResponse, field, type Path, path } from '@lockstep/backend'
 import type { CoreBackendResponse } from '../contracts.ts'
 import type { ReplicationManager } from './manager.ts'
 import type { ReplicationKind } from './role-records.ts'
@@ -19,7 +19,9 @@ const bootstrapping =
 export function replicationPaths(manager: ReplicationManager): Path[] {
   const status = path('replication/status', {
     operations: {
-      read: async () => ({ data: { performance: await manager.status('performance'), dr: await manager.status('dr') } }),
+      read: async () => ({
+        data: { performance: await manager.status('performance'), dr: await manager.status('dr') },
+      }),
     },
   })
   return [
@@ -85,7 +87,10 @@ function primaryPaths(manager: ReplicationManager, kind: ReplicationKind, prefix
       operations: {
         update: async ({ field }): Promise<CoreBackendResponse> => {
           if (field.secondary_public_key !== '') {
-            throw new BackendError('BACKEND_INVALID_REQUEST', 'secondary_public_key: activation by public key is not supported')
+            throw new BackendError(
+              'BACKEND_INVALID_REQUEST',
+              'secondary_public_key: activation by public key is not supported',
+            )
           }
           const { id, ttl } = field
           if (ttl <= 0) throw new BackendError('BACKEND_INVALID_REQUEST', 'ttl: expected more than 0 seconds')
@@ -119,7 +124,8 @@ function secondaryPaths(manager: ReplicationManager, kind: ReplicationKind, pref
       fields: upstreamFields,
       operations: {
         update: async ({ field }) => {
-          if (field.token === '') throw new BackendError('BACKEND_INVALID_REQUEST', 'token: expected a secondary activation token')
+          if (field.token === '')
+            throw new BackendError('BACKEND_INVALID_REQUEST', 'token: expected a secondary activation token')
           await manager.enableSecondary(kind, upstream(field))
           return { warnings: [bootstrapping], status: 200 }
         },
@@ -192,8 +198,12 @@ function filterPaths(manager: ReplicationManager): Path[] {
         },
       },
     }),
-    path('replication/performance/primary/dynamic-filter/:id', { operations: { read: ({ params }) => dynamic(params.id) } }),
-    path('replication/performance/secondary/dynamic-filter/:id', { operations: { read: ({ params }) => dynamic(params.id) } }),
+    path('replication/performance/primary/dynamic-filter/:id', {
+      operations: { read: ({ params }) => dynamic(params.id) },
+    }),
+    path('replication/performance/secondary/dynamic-filter/:id', {
+      operations: { read: ({ params }) => dynamic(params.id) },
+    }),
   ]
 }
 
@@ -209,6 +219,8 @@ function upstream(values: { token: string; primary_api_addr: string; ca_file: st
 async function consent(manager: ReplicationManager, kind: ReplicationKind, token: string): Promise<void> {
   if (kind !== 'dr') return
   if (manager.mode('dr') !== 'secondary') throw new BackendError('BACKEND_INVALID_REQUEST', 'Not a DR secondary.')
-  if (token === '') throw new BackendError('BACKEND_INVALID_REQUEST', 'dr_operation_token: expected a DR operation token')
-  if (!(await manager.checkOperationToken(token))) throw new BackendError('BACKEND_PERMISSION_DENIED', 'permission denied')
+  if (token === '')
+    throw new BackendError('BACKEND_INVALID_REQUEST', 'dr_operation_token: expected a DR operation token')
+  if (!(await manager.checkOperationToken(token)))
+    throw new BackendError('BACKEND_PERMISSION_DENIED', 'permission denied')
 }

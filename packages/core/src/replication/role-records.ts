@@ -4,6 +4,7 @@
  * its own.
  */
 import { readJson, writeJson } from '@lockstep/backend'
+import type { ReplicationCa } from '@lockstep/bootstrap'
 import type { Store, Transaction } from '@lockstep/storage'
 
 export type ReplicationKind = 'performance' | 'dr'
@@ -24,7 +25,7 @@ export type RoleRecord =
       clusterId: string
       /** Address given to secondaries; "" = this node's cluster_addr. */
       primaryClusterAddr: string
-      ca: { certificate: string; privateKey: string }
+      ca: ReplicationCa
       server: EndCredentials
       enabledAt: number
     }
@@ -35,8 +36,6 @@ export type RoleRecord =
       /** Addresses to dial, best first; empty = dials nobody (detached or demoted). */
       primaryClusterAddrs: string[]
       credentials: EndCredentials | null
-      /** Kept through demotion so that a promoted old primary knows its secondaries again. */
-      ca?: { certificate: string; privateKey: string }
       enabledAt: number
     }
 
@@ -106,7 +105,8 @@ export function roleRecords(storage: Storage): RoleRecords {
     saveFilter: (id, filter) => write(roleKeys.filters + id, filter),
     removeFilter: (id) => storage.delete(roleKeys.filters + id),
     async clear(kind) {
-      const prefixes = kind === 'performance' ? [roleKeys.secondaries(kind), roleKeys.filters] : [roleKeys.secondaries(kind)]
+      const prefixes =
+        kind === 'performance' ? [roleKeys.secondaries(kind), roleKeys.filters] : [roleKeys.secondaries(kind)]
       for (const prefix of prefixes) for (const name of await names(prefix)) await storage.delete(prefix + name)
     },
   }

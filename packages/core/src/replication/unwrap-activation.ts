@@ -1,5 +1,5 @@
 /** Fetches the activation package behind a secondary activation token from the primary's API address. */
-import { readFile, readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { join } from 'node:path'
@@ -25,7 +25,9 @@ export async function unwrapActivation(options: UnwrapOptions): Promise<unknown>
   const ca = url.protocol === 'https:' ? await trustedRoots(options) : undefined
   const { status, body } = await post(url, options.token, ca)
   if (status !== 200) {
-    throw refused(`error response unwrapping secondary token; status code is ${status}, message is "${firstError(body)}"`)
+    throw refused(
+      `error response unwrapping secondary token; status code is ${status}, message is "${firstError(body)}"`,
+    )
   }
   return (parse(body) as { data?: unknown } | undefined)?.data
 }
@@ -63,11 +65,18 @@ async function trustedRoots({ caFile, caPath }: UnwrapOptions): Promise<string[]
 
 function post(url: URL, token: string, ca: string[] | undefined): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
-    const fail = (cause: Error): void => reject(refused(`error unwrapping secondary token: ${url.origin}: ${cause.message}`, cause))
+    const fail = (cause: Error): void =>
+      reject(refused(`error unwrapping secondary token: ${url.origin}: ${cause.message}`, cause))
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest
     const request = send(
       url,
-      { method: 'PUT', agent: false, ca, timeout: TIMEOUT_MS, headers: { 'x-vault-token': token, 'x-vault-request': 'true' } },
+      {
+        method: 'PUT',
+        agent: false,
+        ca,
+        timeout: TIMEOUT_MS,
+        headers: { 'x-vault-token': token, 'x-vault-request': 'true' },
+      },
       (response) => {
         const chunks: Buffer[] = []
         let size = 0
@@ -76,7 +85,9 @@ function post(url: URL, token: string, ca: string[] | undefined): Promise<{ stat
           if (size > MAX_BODY_BYTES) request.destroy(new Error('reply is too large'))
           else chunks.push(chunk)
         })
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }))
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }),
+        )
         response.on('error', fail)
       },
     )

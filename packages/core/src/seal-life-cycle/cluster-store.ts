@@ -1,5 +1,5 @@
 /** One generation of a cluster's storage, opened: the log over the physical store and, once unsealed, the barrier over the log. */
-import { type Keyring, encryptedStore } from '@lockstep/barrier'
+import { encryptedStore, type Keyring } from '@lockstep/barrier'
 import { type LoggedStore, loggedStore } from '@lockstep/replication-driver'
 import type { Store } from '@lockstep/storage'
 import { type ClassRules, classRules, vaultRules } from '@lockstep/storage-classes'
@@ -38,9 +38,9 @@ export async function openClusterStore(physical: Store, log: Log, options: Clust
     },
     keepLog: () => modes.performance === 'primary' || modes.dr === 'primary',
     logBytes: options.logBytes,
-    onLogPressure: (fraction) =>
-      log.warn('the write-ahead log kept for a lagging secondary nears its cap; past it that secondary resumes by Merkle diff', {
-        fraction: Number(fraction.toFixed(2)),
+    onLogPressure: (pressure) =>
+      log.warn('the log kept for a lagging secondary nears its cap; past it that secondary resumes by Merkle diff', {
+        ...pressure,
       }),
   })
   return {

@@ -48,7 +48,8 @@ export function generateRoot(components: GenerateRootComponents): GenerateRoot {
 
   function start(params: Record<string, unknown>): Promise<Record<string, unknown>> {
     if (attempt !== undefined) throw invalid('root generation already in progress')
-    if (typeof params.pgp_key === 'string' && params.pgp_key !== '') throw invalid('pgp_key: PGP encryption is not supported, use an OTP')
+    if (typeof params.pgp_key === 'string' && params.pgp_key !== '')
+      throw invalid('pgp_key: PGP encryption is not supported, use an OTP')
     const given = params.otp
     if (given !== undefined && given !== '' && given !== null) {
       if (typeof given !== 'string' || given.length !== components.tokenLength) {
@@ -66,7 +67,8 @@ export function generateRoot(components: GenerateRootComponents): GenerateRoot {
     if (params.key === undefined || params.key === '') throw invalid("'key' must be specified in request body as JSON")
     const share = decodeShare(params.key)
     if (attempt === undefined) throw invalid('no root generation in progress')
-    if (params.nonce !== attempt.nonce) throw invalid(`incorrect nonce supplied; nonce for this root generation operation is "${attempt.nonce}"`)
+    if (params.nonce !== attempt.nonce)
+      throw invalid(`incorrect nonce supplied; nonce for this root generation operation is "${attempt.nonce}"`)
     const operatorKey = await components.operatorKey()
     const key = shares.add(share, operatorKey)
     if (key === undefined) return status()
@@ -97,7 +99,9 @@ function encode(token: string, otp: string): string {
   const left = Buffer.from(token, 'utf8')
   const right = Buffer.from(otp, 'utf8')
   if (left.length !== right.length) throw new CoreError('CORE_INTERNAL', 'token and OTP differ in length')
-  return Buffer.from(left.map((byte, index) => byte ^ right[index]!)).toString('base64').replace(/=+$/, '')
+  return Buffer.from(left.map((byte, index) => byte ^ right[index]!))
+    .toString('base64')
+    .replace(/=+$/, '')
 }
 
 function invalid(message: string): CoreError {

@@ -3,7 +3,7 @@
  * keyring: the next generation is filled first and then made current by one write, so that activation is all or nothing
  * however much data there was; the old one is deleted afterwards, in the background, and again at start-up if that was cut short.
  */
-import { type Store, prefixedStore, transact } from '@lockstep/storage'
+import { prefixedStore, type Store, transact } from '@lockstep/storage'
 import { CoreError, type Log } from '../contracts.ts'
 
 const POINTER = 'generation'
@@ -45,7 +45,9 @@ export async function openGenerations(physical: Store, log: Log): Promise<Genera
       }
     } catch (error) {
       if ((error as { code?: unknown }).code === 'STORAGE_CLOSED') return
-      log.warn('deleting an old storage generation failed, it is tried again at the next start', { error: String(error) })
+      log.warn('deleting an old storage generation failed, it is tried again at the next start', {
+        error: String(error),
+      })
     }
   }
 

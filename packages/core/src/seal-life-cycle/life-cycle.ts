@@ -4,12 +4,12 @@
  */
 import { deserializeKeyring, type Keyring, openKeyring } from '@lockstep/barrier'
 import type { AutoSeal } from '@lockstep/seal'
-import { type LeaderLock, type Leadership, type Store } from '@lockstep/storage'
+import type { LeaderLock, Leadership, Store } from '@lockstep/storage'
 import { CoreError, type CoreRequest, type CoreResponse, type Log } from '../contracts.ts'
 import type { BootstrapReply } from '../replication/bootstrap-reply.ts'
 import { type ClusterStore, type ClusterStoreOptions, openClusterStore } from './cluster-store.ts'
 import type { Generations } from './generations.ts'
-import { type InitializeParams, type Initialized, initializeStorage } from './initialize.ts'
+import { type Initialized, type InitializeParams, initializeStorage } from './initialize.ts'
 import { decodeShare, keyShares } from './key-shares.ts'
 import { requestGate } from './request-gate.ts'
 import { openRootKey, openRootKeyByAutoSeal } from './root-key.ts'
@@ -55,7 +55,8 @@ export interface LifeCycle {
 }
 
 const sealed = (): CoreError => new CoreError('CORE_SEALED', 'Vault is sealed')
-const changing = (): CoreError => new CoreError('CORE_UNAVAILABLE', 'Vault is changing its replication role, try again shortly')
+const changing = (): CoreError =>
+  new CoreError('CORE_UNAVAILABLE', 'Vault is changing its replication role, try again shortly')
 
 export async function lifeCycle(components: LifeCycleComponents, options: LifeCycleOptions): Promise<LifeCycle> {
   const { generations, autoSeal, lock, log, startServices } = components
@@ -222,7 +223,10 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
           throw new CoreError('CORE_INVALID_REQUEST', text)
         }
         if (config.type !== 'shamir') {
-          throw new CoreError('CORE_INVALID_REQUEST', `the barrier is sealed by ${config.type}, it does not unseal with shares`)
+          throw new CoreError(
+            'CORE_INVALID_REQUEST',
+            `the barrier is sealed by ${config.type}, it does not unseal with shares`,
+          )
         }
         const counts = { shares: config.secret_shares, threshold: config.secret_threshold }
         const kek = shares.add(decodeShare(key), counts)
@@ -238,7 +242,10 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         const config = await readConfig(sealKeys.config)
         if (autoSeal === undefined || config === undefined || secrets !== undefined) return
         if (config.type !== autoSeal.type) {
-          throw new CoreError('CORE_INVALID_REQUEST', `storage is sealed by ${config.type}, the configuration says ${autoSeal.type}`)
+          throw new CoreError(
+            'CORE_INVALID_REQUEST',
+            `storage is sealed by ${config.type}, the configuration says ${autoSeal.type}`,
+          )
         }
         const sealedRootKey = await read(sealKeys.rootKey)
         if (sealedRootKey === undefined) throw new CoreError('CORE_INTERNAL', 'stored root key is missing')

@@ -5,8 +5,8 @@
  */
 import { randomBytes } from 'node:crypto'
 import { type AutoSeal, splitKey } from '@lockstep/seal'
-import { KEY_BYTES, type SealConfig, encodeSealConfig, sealKeys } from './seal-config.ts'
 import { sealRootKey } from './root-key.ts'
+import { encodeSealConfig, KEY_BYTES, type SealConfig, sealKeys } from './seal-config.ts'
 
 /** What operators hold shares of: the key-encryption key (Shamir) or the recovery key (auto seal). */
 export interface OperatorKey {

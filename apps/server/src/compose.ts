@@ -1,0 +1,85 @@
+/** Chooses the implementations: storage, seal, engines, auth methods and the cluster listener, and gives them to core. */
+import { approleAuth, userpassAuth } from '@lockstep/auth-methods'
+import { createCore, type Log } from '@lockstep/core'
+import { cubbyholeEngine, kvEngine, transitEngine } from '@lockstep/engines'
+import { parseHcl } from '@lockstep/hcl'
+import { clusterListener } from '@lockstep/replication-transport'
+import { parseAddress } from './config/address.ts'
+import type { ServerConfig } from './config/server-config.ts'
+import { openSeal } from './open-seal.ts'
+import { openStorage } from './open-storage.ts'
+import type { BuildCore } from './start-server.ts'
+import { startupError } from './startup-error.ts'
+import { VAULT_VERSION } from './version.ts'
+
+const MIB = 1024 * 1024
+
+const factories = {
+  secret: new Map([
+    ['kv', kvEngine()],
+    ['transit', transitEngine()],
+    ['cubbyhole', cubbyholeEngine()],
+  ]),
+  auth: new Map([
+    ['userpass', userpassAuth()],
+    ['approle', approleAuth()],
+  ]),
+}
+
+export const buildCore: BuildCore = async (config, log) => {
+  const autoSeal = await openSeal(config.seal)
+  const storage = await openStorage(config.storage)
+  const undo: (() => Promise<void>)[] = [storage.close]
+  try {
+    const listener = await openClusterListener(config, log.named('cluster'))
+    undo.unshift(() => listener.close())
+    const core = await createCore(
+      {
+        physical: storage.store,
+        lock: storage.lock,
+        autoSeal,
+        factories,
+        listener,
+        parseHcl,
+        clock: { now: Date.now },
+        log: log.named('core'),
+      },
+      {
+        version: VAULT_VERSION,
+        buildDate: '2026-11-23T00:00:00Z',
+        storageType: config.storage.type,
+        clusterName: config.clusterName,
+        apiAddress: config.apiAddr,
+        clusterAddress: config.clusterAddr,
+        defaultLeaseTtl: config.defaultLeaseTtl / 1000,
+        maxLeaseTtl: config.maxLeaseTtl / 1000,
+        walWaitMs: config.replication.bestEffortWalWaitDuration,
+        logBytes: config.replication.logshipperBufferSize ?? 256 * MIB,
+      },
+    )
+    return {
+      ...core,
+      async close() {
+        await core.close()
+        for (const close of undo) await close()
+      },
+    }
+  } catch (error) {
+    for (const close of undo) await close()
+    throw error
+  }
+}
+
+async function openClusterListener(config: ServerConfig, log: Log) {
+  const { clusterAddress } = config.listeners[0]!
+  const { host, port } = parseAddress(clusterAddress)!
+  try {
+    return await clusterListener({
+      host,
+      port,
+      onRefused: (refusal) => log.warn('cluster connection refused', { ...refusal }),
+    })
+  } catch (error) {
+    throw startupError(`cluster listener ${clusterAddress}`, error)
+  }
+}

@@ -1,0 +1,39 @@
+/** What a secondary may ask its primary for over the link, besides replication itself. */
+import type { BackendResponse } from '@lockstep/backend'
+import type { Plain } from '@lockstep/replication'
+import type { LoggedStore } from '@lockstep/replication-driver'
+import { CoreError } from '../contracts.ts'
+import type { Unsealed } from '../seal-life-cycle/services.ts'
+import { BOOTSTRAP, encodeBootstrapReply } from './bootstrap-reply.ts'
+import { decodeForwardedRequest, encodeForwardedAnswer, FORWARD, type ForwardedRequest } from './forwarded-request.ts'
+import type { ReplicationKind } from './role-records.ts'
+
+export type RequestFromSecondary = (secondaryId: string, method: string, body: Plain) => Promise<Plain>
+
+export interface RequestsFromSecondariesComponents {
+  unsealed: Unsealed
+  store: LoggedStore
+  kind: ReplicationKind
+  clusterId: string
+  /** Runs a forwarded request for this secondary; absent where nothing is forwarded (DR). */
+  forwarded?(secondaryId: string, request: ForwardedRequest): Promise<BackendResponse | undefined>
+}
+
+/** Errors it rejects with reach the secondary with code and message. */
+export function requestsFromSecondaries(components: RequestsFromSecondariesComponents): RequestFromSecondary {
+  const { unsealed, store, clusterId, forwarded } = components
+  return async (secondaryId, method, body) => {
+    if (method === BOOTSTRAP) {
+      const operatorKey = await unsealed.operatorKey()
+      return encodeBootstrapReply({ clusterId, keyring: unsealed.keyring().serialize(), operatorKey })
+    }
+    if (method === FORWARD && forwarded !== undefined) {
+      const response = await forwarded(secondaryId, decodeForwardedRequest(body))
+      return encodeForwardedAnswer({ response, index: store.log.head().index })
+    }
+    throw new CoreError(
+      'CORE_INVALID_REQUEST',
+      `unknown request ${JSON.stringify(method.slice(0, 64))} over the replication link`,
+    )
+  }
+}

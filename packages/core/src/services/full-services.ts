@@ -1,0 +1,156 @@
+/** Everything a cluster that serves clients runs: mounts, tokens, policies, leases, wrapping, audit, and its replication roles. */
+import { randomBytes } from 'node:crypto'
+import { prefixedStore } from '@lockstep/storage'
+import { auditBroker } from '../audit/audit-broker.ts'
+import { CoreError } from '../contracts.ts'
+import { leaseManager } from '../leases/lease-manager.ts'
+import { type Mounts, mountTable } from '../mounts/mount-table.ts'
+import { effectiveTtl } from '../mounts/mounted-backend.ts'
+import { policyStore } from '../policy/policy-store.ts'
+import { operationTokens } from '../replication/operation-token.ts'
+import { replicationPaths } from '../replication/paths.ts'
+import { openRoles, type Roles } from '../replication/roles.ts'
+import { requestHandler } from '../requests/request-handler.ts'
+import type { Services, Unsealed } from '../seal-life-cycle/services.ts'
+import { systemBackend } from '../system/system-backend.ts'
+import { tokenBackend } from '../token/backend/token-backend.ts'
+import { tokenStore } from '../token/token-store.ts'
+import { wrappingStore } from '../wrapping/wrapping-store.ts'
+import type { ServiceComponents, ServiceOptions } from './components.ts'
+import { invalidation } from './invalidation.ts'
+import { leaseCalls } from './lease-calls.ts'
+import { periodicWork } from './periodic-work.ts'
+
+/** Associated data of batch tokens; the keyring is shared, so they open on every cluster of the set. */
+const BATCH_CONTEXT = 'sys/token/batch'
+
+export async function fullServices(
+  unsealed: Unsealed,
+  components: ServiceComponents,
+  options: ServiceOptions,
+): Promise<Services & { roles: Roles }> {
+  const { clock, log, factories, parseHcl } = components
+  const { barrier, store } = unsealed
+  const random = (bytes: number): Uint8Array => randomBytes(bytes)
+  const defaults = { defaultLeaseTtl: options.defaultLeaseTtl, maxLeaseTtl: options.maxLeaseTtl }
+  const isPerformanceSecondary = (): boolean => store.modes.performance === 'secondary'
+
+  const policies = policyStore({ storage: prefixedStore(barrier, 'sys/policy/'), parseHcl })
+  const mountTtl = (path: string): { default: number; max: number } => {
+    const mount = mounts.route(path)
+    if (mount !== undefined) return effectiveTtl(mount.entry, defaults)
+    return { default: defaults.defaultLeaseTtl, max: defaults.maxLeaseTtl }
+  }
+  const leases = leaseManager({
+    ...{ storage: barrier, clock, log, random, mountTtl },
+    ...leaseCalls(() => mounts),
+    revokeToken: (lease) => tokens.revokeLease(lease),
+    lookupToken: (id) => tokens.lookup(id),
+  })
+  const cubbyholePrefix = (): string => `logical/${mounts.route('cubbyhole/')!.entry.uuid}/`
+  const tokens = tokenStore({
+    ...{ storage: barrier, leases, clock, log, random },
+    sealBatch: (plaintext) => unsealed.keyring().seal(BATCH_CONTEXT, plaintext),
+    openBatch: (sealed) => unsealed.keyring().open(BATCH_CONTEXT, sealed),
+    async destroyCubbyhole(id) {
+      const prefix = `${cubbyholePrefix()}${id}/`
+      for await (const [key] of barrier.scan({ prefix })) await barrier.delete(key)
+    },
+  })
+  const wrapping = wrappingStore({ tokens, storage: barrier, cubbyholePrefix, clock, log })
+  const audit = auditBroker({ storage: barrier, classes: store.classes, clock, log, random })
+  const roles = await openRoles(
+    {
+      ...{ unsealed, wrapping, clock, log, lifeCycle: components.lifeCycle(), listener: components.listener },
+      operationTokens: operationTokens(barrier),
+      forwarded: (request, allowed) => handler.handleForwarded(request, allowed),
+    },
+    options,
+  )
+  const system = () =>
+    systemBackend({
+      ...{
+        mounts,
+        policies,
+        tokens,
+        leases,
+        wrapping,
+        audit,
+        clock,
+        random,
+        log,
+        defaults,
+        factories,
+        isPerformanceSecondary,
+      },
+      version: options.version,
+      barrier: {
+        async rotate() {
+          if (isPerformanceSecondary())
+            throw new CoreError('CORE_INVALID_REQUEST', 'cannot rotate on a replication secondary')
+          await unsealed.rotateKeyring()
+        },
+        keyStatus: () => unsealed.keyring().terms().at(-1)!,
+      },
+      seal: () => components.lifeCycle().seal(),
+      stepDown: async () => log.info('step-down asked of a node without standbys: nothing to do'),
+      sanitizedConfig: options.sanitizedConfig && (() => options.sanitizedConfig!),
+      extraPaths: replicationPaths(roles),
+    })
+  const token = () =>
+    tokenBackend({
+      ...{ tokens, leases, clock, log },
+      storage: prefixedStore(barrier, 'sys/token/'),
+      mountTtl: () => mountTtl('auth/token/'),
+      policyExists: async (name) => (await policies.get(name)) !== undefined,
+    })
+  const mounts: Mounts = mountTable({
+    ...{ storage: barrier, classes: store.classes, clock, random, log, defaults, isPerformanceSecondary },
+    factories: {
+      secret: new Map([...factories.secret, ['system', system]]),
+      auth: new Map([...factories.auth, ['token', token]]),
+    },
+    revokeLeases: (prefix, { force }) => leases.revokePrefix(prefix, { force }),
+  })
+  const handler = requestHandler({
+    ...{ mounts, tokens, policies, leases, wrapping, audit, clock, log, defaults, isPerformanceSecondary },
+    forward: isPerformanceSecondary() ? roles.forward : undefined,
+    apiAddress: () => options.apiAddress,
+  })
+
+  const stopInvalidation = invalidation(store.logged, log, [
+    [/^core\/keyring$/, () => unsealed.reloadKeyring()],
+    [/^(?:core\/(?:local-)?(?:mounts|auth)|logical|auth)\//, (key) => mounts.invalidate(key)],
+    [/^sys\/policy\//, (_key, rest) => policies.invalidate(rest)],
+    [/^sys\/token\//, (_key, rest) => tokens.invalidate(rest)],
+    [/^sys\/expire\//, (_key, rest) => leases.invalidate(rest)],
+    [/^core\/(?:local-)?audit\//, (key) => audit.invalidate(key)],
+  ])
+  await mounts.load()
+  if (!isPerformanceSecondary()) await policies.loadDefaults()
+  await audit.load()
+  await leases.restore()
+  roles.start()
+  const stopPeriodic = periodicWork(log, () => mounts.periodic())
+
+  return {
+    roles,
+    handle: handler.handle,
+    async createRootToken(id) {
+      const entry = await tokens.create({
+        ...(id === undefined ? {} : { id }),
+        ...{ policies: ['root'], path: 'auth/token/root', displayName: 'root', ttl: 0 },
+      })
+      return entry.id
+    },
+    reopenLogs: () => audit.reopen(),
+    async stop() {
+      stopPeriodic()
+      await roles.stop()
+      stopInvalidation()
+      leases.stop()
+      await mounts.close()
+      await audit.close()
+    },
+  }
+}
