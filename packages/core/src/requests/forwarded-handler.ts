@@ -1,26 +1,15 @@
 import type { BackendResponse } from '@lockstep/backend'
-import type { CoreRequest, RoutedMount } from '../contracts.ts'
+import { CoreError, type CoreRequest, type RoutedMount } from '../contracts.ts'
 import type { ForwardedRequest } from '../replication/forwarded-request.ts'
 import { aclOf, authorize, existenceCheck } from './authorization.ts'
 import { backendRequest, pathBelow } from './backend-request.ts'
 import { callerOf } from './caller.ts'
 import type { RequestComponents } from './components.ts'
 import { shaped } from './envelope.ts'
+import { visibleMount } from './forwarded-visibility.ts'
 import type { RequestAudit } from './request-audit.ts'
 import { clientError, noHandler, policyDenial, unauthenticatedDenial } from './request-error.ts'
-import { pathSet, specialPaths } from './special-paths.ts'
-
-/** The shared state of built-in mounts. Everything else they do is a cluster's own business and is never done for another. */
-const sharedBuiltinPaths = pathSet([
-  'sys/audit/*',
-  'sys/auth/*',
-  'sys/config/*',
-  'sys/mounts/*',
-  'sys/policies/*',
-  'sys/policy/*',
-  'sys/remount',
-  'auth/token/roles/*',
-])
+import { specialPaths } from './special-paths.ts'
 
 type HandleForwarded = (
   request: ForwardedRequest,
@@ -28,18 +17,12 @@ type HandleForwarded = (
 ) => Promise<BackendResponse | undefined>
 
 export function forwardedHandler(components: RequestComponents, audit: RequestAudit): HandleForwarded {
-  const { mounts, policies, log } = components
-
-  function visibleMount(path: string, allowed: (mountPoint: string) => boolean): RoutedMount | undefined {
-    const mount = mounts.route(path)
-    if (mount === undefined || mount.entry.local || mount.entry.tainted) return undefined
-    return (mount.builtin ? sharedBuiltinPaths(path) : allowed(mount.point)) ? mount : undefined
-  }
+  const { policies, log } = components
 
   return async (forwarded, allowed) => {
     const { caller } = forwarded
     const request: CoreRequest = { ...forwarded, clientToken: '', wrapFormat: '' }
-    const mount = visibleMount(forwarded.path, allowed)
+    const mount = visibleMount(components, forwarded, allowed)
     const open = mount !== undefined && specialPaths(mount.backend).unauthenticated(pathBelow(mount, request.path))
     const access: Parameters<RequestAudit['request']>[2] = { operation: request.operation }
     try {
@@ -58,6 +41,9 @@ export function forwardedHandler(components: RequestComponents, audit: RequestAu
       }
       await audit.request(request, mount, access)
       if (mount === undefined) throw noHandler(request.path)
+      if (mount.builtin && request.data.local) {
+        throw new CoreError('CORE_INVALID_REQUEST', 'what is local to one cluster cannot be made for another')
+      }
       const response = await mount.backend.handle(toBackend(request, mount))
       await audit.response(request, mount, access, { response: auditable(request, response) })
       return response
