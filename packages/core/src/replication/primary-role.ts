@@ -83,7 +83,10 @@ export function primaryRole(components: PrimaryRoleComponents, init: PrimaryRole
 
   function accept(link: Link): void {
     const member = members.get(link.peer)
-    if (member === undefined) return link.close('unknown secondary')
+    if (member === undefined) {
+      link.close('unknown secondary')
+      return
+    }
     member.link?.close('replaced by a newer connection')
     const handle = serveSecondary(
       {
