@@ -20,10 +20,7 @@ export function mountStorage(store: Store, prefix: string): MountStorage {
 
   async function write<T>(operation: () => Promise<T>): Promise<T> {
     if (state !== 'open') {
-      throw new CoreError(
-        'CORE_INTERNAL',
-        `the mount is ${state === 'loading' ? 'not committed yet' : 'being removed'}`,
-      )
+      throw new CoreError('CORE_INTERNAL', `the mount is ${state === 'loading' ? 'not committed yet' : 'closing'}`)
     }
     writing++
     try {

@@ -11,7 +11,11 @@ import { isReadOnly } from './read-only.ts'
 export interface Mounts extends MountTable, Pick<MountChanges, 'checkRemount'> {
   /** Runs `Backend.periodic` of every mount whose data this node may write. One backend's failure does not stop the others. */
   periodic(): Promise<void>
+  /** Keys of request and response data that a mount says are not secret, for the audit broker. */
+  nonHmacKeys(mountAccessor: string): { request: readonly string[]; response: readonly string[] }
 }
+
+const noKeys: readonly string[] = []
 
 /**
  * The mount table. One record per mount in storage; the class of a mount's keys is registered before its record is committed and
@@ -89,6 +93,13 @@ export function mountTable(components: MountTableComponents): Mounts {
     ...changes,
     load: () => queue(load),
     invalidate: (key) => sync.invalidate(key),
+    nonHmacKeys(mountAccessor) {
+      const config = map.byAccessor(mountAccessor)?.entry.config
+      return {
+        request: config?.audit_non_hmac_request_keys ?? noKeys,
+        response: config?.audit_non_hmac_response_keys ?? noKeys,
+      }
+    },
     async periodic() {
       for (const mounted of map.all()) {
         if (mounted.entry.tainted || !life.writable(mounted.entry.local)) continue

@@ -2,6 +2,7 @@ import type { BackendFactory, Path } from '@lockstep/backend'
 import type { AuditBroker, Clock, LeaseManager, Log, PolicyStore, TokenStore, WrappingStore } from '../contracts.ts'
 import type { Random } from '../mounts/mount-identity.ts'
 import type { Mounts } from '../mounts/mount-table.ts'
+import type { AuditedHeaders } from './audited-headers.ts'
 
 export interface SystemComponents {
   mounts: Mounts
@@ -21,6 +22,8 @@ export interface SystemComponents {
   /** What can be mounted, for the plugin catalog. */
   factories: Record<'secret' | 'auth', ReadonlyMap<string, BackendFactory>>
   barrier: BarrierControl
+  /** sys/config/auditing/request-headers; not offered when absent. */
+  auditedHeaders?: AuditedHeaders
   /** sys/seal. The answer is sent before the server seals. */
   seal(): Promise<void>
   /** sys/step-down. */

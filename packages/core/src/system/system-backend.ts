@@ -1,5 +1,6 @@
 import { type Backend, pathBackend } from '@lockstep/backend'
 import { auditPaths } from './audit-paths.ts'
+import { auditedHeaderPaths } from './audited-headers.ts'
 import { capabilityPaths } from './capability-paths.ts'
 import { catalogPaths } from './catalog-paths.ts'
 import type { SystemComponents } from './components.ts'
@@ -30,6 +31,7 @@ export function systemBackend(components: SystemComponents): Backend {
       ...leasePaths(components),
       ...wrappingPaths(components),
       ...auditPaths(components),
+      ...(components.auditedHeaders === undefined ? [] : auditedHeaderPaths(components.auditedHeaders)),
       ...uiPaths(components),
       ...keyPaths(components),
       ...toolPaths(components),

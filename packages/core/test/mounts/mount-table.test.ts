@@ -230,6 +230,15 @@ describe('tune and remount', () => {
     })
   })
 
+  test('keys that audit may show are found by accessor', async () => {
+    const { mounts } = bench()
+    await mounts.load()
+    const config = { audit_non_hmac_request_keys: ['a'], audit_non_hmac_response_keys: ['b'] }
+    const { accessor } = await mounts.enable('secret', 'kv1', { type: 'kv', config })
+    expect(mounts.nonHmacKeys(accessor)).toEqual({ request: ['a'], response: ['b'] })
+    expect(mounts.nonHmacKeys('kv_unknown')).toEqual({ request: [], response: [] })
+  })
+
   test('changed options rebuild the backend over the same data', async () => {
     const { mounts, events } = bench()
     await mounts.load()

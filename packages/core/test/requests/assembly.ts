@@ -18,6 +18,7 @@ import { effectiveTtl } from '../../src/mounts/mounted-backend.ts'
 import { policyStore } from '../../src/policy/policy-store.ts'
 import { type RequestHandler, requestHandler } from '../../src/requests/request-handler.ts'
 import { leaseCalls } from '../../src/services/lease-calls.ts'
+import { auditedHeaders } from '../../src/system/audited-headers.ts'
 import type { SystemComponents } from '../../src/system/components.ts'
 import { systemBackend } from '../../src/system/system-backend.ts'
 import { tokenBackend } from '../../src/token/backend/token-backend.ts'
@@ -231,6 +232,7 @@ export async function assembly(options: AssemblyOptions = {}): Promise<Assembly>
     systemBackend({
       ...{ ...common, mounts, policies, tokens, leases, wrapping, audit, defaults, factories, isPerformanceSecondary },
       version: '1.14.8',
+      auditedHeaders: auditedHeaders({ storage: store, log: quiet }),
       barrier: {
         rotate: async () => void calls.push('rotate'),
         keyStatus: () => ({ term: 3, installTime: clock.time, encryptions: 7 }),

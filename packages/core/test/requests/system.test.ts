@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { auditedHeaders } from '../../src/system/audited-headers.ts'
+import { versionHistory } from '../../src/system/version-history.ts'
+import { quiet } from '../mounts/table.ts'
 import { type Assembly, assembly } from './assembly.ts'
 
 const one = (text: string) => `1 error occurred:\n\t* ${text}\n\n`
@@ -428,6 +431,37 @@ describe('the rest', () => {
     const token = await core.tokenWith(`path "${path}" { capabilities = ["update"] }`)
     expect((await core.ask('update', path, { token })).code).toBe('CORE_PERMISSION_DENIED')
     expect(core.calls).toEqual([call])
+  })
+
+  test('audited request headers', async () => {
+    const at = 'sys/config/auditing/request-headers'
+    expect((await core.ask('read', at)).data).toEqual({ headers: {} })
+    expect((await core.ask('update', `${at}/X-Foo`, { data: { hmac: true } })).status).toBe(204)
+    expect((await core.ask('read', at)).data).toEqual({ headers: { 'x-foo': { hmac: true } } })
+    expect((await core.ask('read', `${at}/X-Foo`)).data).toEqual({ 'X-Foo': { hmac: true } })
+    expect(await core.ask('read', `${at}/x-nope`)).toEqual(invalid('Could not find header in config'))
+    expect(await core.ask('update', `${at}/x nope`)).toEqual(invalid('invalid header name'))
+
+    const again = auditedHeaders({ storage: core.store, log: quiet })
+    await again.load()
+    expect([...again.current()]).toEqual([['x-foo', { hmac: true }]])
+    expect((await core.ask('delete', `${at}/X-FOO`)).status).toBe(204)
+    await again.invalidate('sys/config/audited-headers/x-foo')
+    expect(again.current().size).toBe(0)
+  })
+
+  test('the versions that ran here, oldest first, each once', async () => {
+    const clock = { now: () => 5000 }
+    const history = versionHistory({ storage: core.store, clock })
+    await history.record('2.0.0', 'b')
+    clock.now = () => 4000
+    await history.record('3.0.0', 'b')
+    clock.now = () => 9000
+    await history.record('2.0.0', 'b')
+    expect((await history.list()).map(({ version, installed }) => [version, installed])).toEqual([
+      ['3.0.0', 4000],
+      ['2.0.0', 5000],
+    ])
   })
 
   test('tidy starts and answers 202', async () => {
