@@ -28,6 +28,16 @@ export function scan(text: string): string {
   // The name before `=` is the attribute; anything between (a block's labels) makes it a block.
   let previous: { name: string; start: number } | undefined
   let previousIsFirst = true
+  let isValue = false
+  const word = (name: string, start: number) => {
+    if (isValue) {
+      isValue = false
+      previous = undefined
+    } else {
+      previousIsFirst = previous === undefined
+      previous = { name, start }
+    }
+  }
   while (at < text.length) {
     TOKEN.lastIndex = at
     const match = TOKEN.exec(text)
@@ -40,19 +50,20 @@ export function scan(text: string): string {
       const end = stringEnd(text, at)
       if (end === undefined) return text
       at = end
-      previousIsFirst = previous === undefined
-      previous = { name: text.slice(start + 1, end - 1), start }
+      word(text.slice(start + 1, end - 1), start)
     } else if (token.startsWith('<<')) {
       const end = heredocEnd(text, at, match[1]!.trim())
       if (end === undefined) return text
       at = end
       previous = undefined
+      isValue = false
     } else if (first === '{' || first === '[') {
       if (bodies.length > MAX_DEPTH) {
         throw new HclError('HCL_TOO_DEEP', `nested more than ${MAX_DEPTH} levels deep`, position(text, start))
       }
       bodies.push({ attributes: first === '{' ? new Set() : undefined })
       previous = undefined
+      isValue = false
     } else if (first === '}' || first === ']') {
       if (bodies.length > 1) bodies.pop()
       previous = undefined
@@ -60,15 +71,16 @@ export function scan(text: string): string {
       // In JSON a repeated key is HCL's way to repeat a block, and there is no `=`.
       if (previous !== undefined && previousIsFirst && !json) declare(text, bodies[bodies.length - 1]!, previous)
       previous = undefined
+      isValue = true
     } else if (/[-\d]/.test(first)) {
       if (isWideInteger(token)) {
         output += `${text.slice(copied, at)}.0`
         copied = at
       }
       previous = undefined
+      isValue = false
     } else if (/[\p{L}_]/u.test(first)) {
-      previousIsFirst = previous === undefined
-      previous = { name: token, start }
+      word(token, start)
     } else if (first === ':' || token.includes(',')) {
       previous = undefined
     }

@@ -93,3 +93,19 @@ test('what is written is what is read', async () => {
     { numRuns: runs / 4 },
   )
 })
+
+test('an attribute set twice is found, whatever stands between', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      body.filter((attributes) => attributes.length > 0),
+      fc.nat(),
+      fc.constantFrom(' ', '\n', ' # c\n'),
+      async (attributes, pick, separator) => {
+        const lines = [...attributes, attributes[pick % attributes.length]!]
+        const text = lines.map(([key, value]) => `${key} = ${JSON.stringify(value)}`).join(separator)
+        await expect(parseHcl(`x "y" { ${text} }`)).rejects.toMatchObject({ code: 'HCL_DUPLICATE_ATTRIBUTE' })
+      },
+    ),
+    { numRuns: runs / 4 },
+  )
+})

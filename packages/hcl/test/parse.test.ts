@@ -75,6 +75,11 @@ describe('what it refuses', () => {
     ['path "x" {\n  capabilities = ["deny"]\n  capabilities = ["sudo"]\n}', 3, 3],
     ['a = { b = 1, "b" = 2 }', 1, 14],
     ['l = [{ a = 1 a = 2 }]', 1, 14],
+    ['a = true\na = false', 2, 1],
+    ['a = "x" a = "y"', 1, 9],
+    ['a = [1, "x"] a = {}', 1, 14],
+    ['a = <<E\nx\nE\na = <<E\ny\nE\n', 4, 1],
+    ['b "l" { a = {} a = [] }', 1, 16],
   ])('the attribute set twice in %j', async (text, line, column) => {
     const error = await refusal(text)
     expect([error.code, error.line, error.column]).toEqual(['HCL_DUPLICATE_ATTRIBUTE', line, column])
@@ -82,6 +87,7 @@ describe('what it refuses', () => {
 
   test('the same attribute in different bodies is no duplicate', async () => {
     await parseHcl('a { x = 1 }\na { x = 2 }\nb = [{ x = 1 }, { x = 2 }]\nc { d { x = 1 } x = 3 }\nx = 5')
+    await parseHcl('a = "x" x = "a" b = true c = 1 l = ["a", "a", true, true] m { "x" = "x" }\nm { "x" = "x" }')
   })
 
   test('too much text, in bytes', async () => {
