@@ -1,4 +1,5 @@
 export { type Cluster, type ClusterOptions, startCluster } from './cluster.ts'
+export { drOperationToken } from './dr-operation-token.ts'
 export { freePort } from './free-port.ts'
 export { linkSecondary, type ReplicationKind, replicationStatus, waitUntilInSync } from './replicate.ts'
 export { type ServerProcess, startServerProcess } from './server-process.ts'

@@ -1,0 +1,14 @@
+/** A DR operation token, made as an operator makes it: from the primary's unseal keys. */
+import type { Cluster } from './cluster.ts'
+
+export async function drOperationToken(dr: Cluster): Promise<string> {
+  const base = 'sys/replication/dr/secondary/generate-operation-token'
+  const attempt = (await dr.client.write(`${base}/attempt`, {}, { token: '' })).body
+  let reply = attempt
+  for (const key of dr.keys.slice(0, attempt.required)) {
+    reply = (await dr.client.write(`${base}/update`, { key, nonce: attempt.nonce }, { token: '' })).body
+  }
+  const encoded = Buffer.from(reply.encoded_token, 'base64')
+  const password = Buffer.from(attempt.otp, 'utf8')
+  return Buffer.from(encoded.map((byte, index) => byte ^ password[index]!)).toString('utf8')
+}
