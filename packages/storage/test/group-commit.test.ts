@@ -98,6 +98,41 @@ test('nobody sees a group before it is durable', async () => {
   await transaction.abort()
 })
 
+test('a value that the engine shows before its write is over is not mixed with an older read', async () => {
+  const engine = memoryEngine()
+  let finish = () => {}
+  const early: Engine = {
+    get: (key) => engine.get(key),
+    getMany: (keys) => engine.getMany(keys),
+    scan: (range) => engine.scan(range),
+    write: async (operations) => {
+      await engine.write(operations)
+      await new Promise<void>((resolve) => {
+        finish = resolve
+      })
+    },
+    close: () => engine.close(),
+  }
+  const store = optimisticStore(early)
+  const readers = await Promise.all([1, 2, 3, 4].map(() => store.begin()))
+  for (const reader of readers) await reader.get('x')
+  const put = store.put('y', bytes('new'))
+  await turn()
+  await turn()
+  expect(await engine.get('y')).toEqual(bytes('new'))
+  const scan = async () => {
+    for await (const _ of readers[2]!.scan({ prefix: 'y' }));
+  }
+  const reads = [readers[0]!.get('y'), readers[1]!.getMany(['y']), scan(), readers[3]!.list('')]
+  const outcomes = Promise.allSettled(reads)
+  await turn()
+  finish()
+  await put
+  for (const outcome of await outcomes) {
+    expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'STORAGE_CONFLICT' } })
+  }
+})
+
 test('a later commit of a group conflicts with an earlier one of the same group', async () => {
   const { engine, writes } = gatedEngine()
   const store = optimisticStore(engine)
