@@ -68,35 +68,35 @@ export function ownerOf(
 export function planGroup(commits: readonly PendingCommit[], components: PlannerComponents): GroupPlan {
   const { forest, log, mountPaths } = components
   const staged = log.stage(components.keepLog())
+  /** By index row, so that later commits of the group replace what earlier ones would have written. */
   const leaves = new Map<string, Leaf & { key: string }>()
   /** Where the keys touched by this group are by now. */
   const owners = new Map<string, { partition: PartitionId; digest: Uint8Array } | undefined>()
   const changes: Change[] = []
 
-  const planOperation = (operation: WriteOperation, placement: Placement | KeyClass, shipped: WalOperation[]) => {
+  const planOperation = (operation: WriteOperation, placement: Placement | undefined, shipped: WalOperation[]) => {
     const { key } = operation
     const keyId = keyIdOf(key)
     const id = hexId(keyId)
-    const target = 'partition' in placement ? placement.partition : toPartition(placement)
-    const targetId = target && partitionId(target)
-    const owner = owners.has(id) ? owners.get(id) : ownerOf(forest, keyId, targetId)
-    const value = operation.type === 'put' && target ? operation.value : undefined
+    const target = placement && partitionId(placement.partition)
+    if (placement && mountPaths.get(target!) !== placement.mountPath) mountPaths.set(target!, placement.mountPath)
+    const owner = owners.has(id) ? owners.get(id) : ownerOf(forest, keyId, target)
+    const value = operation.type === 'put' && placement ? operation.value : undefined
     const digest = value && leafDigestOf(key, value)
-    if (owner && digest && owner.partition === targetId && Buffer.compare(owner.digest, digest) === 0) return
+    if (owner && digest && owner.partition === target && Buffer.compare(owner.digest, digest) === 0) return
 
-    const setLeaf = (partition: PartitionId, digest: Uint8Array | undefined) => {
-      leaves.set(`${partition}/${id}`, { partition, keyId, digest, key })
-    }
     // A deletion is told to those who hold the key, wherever the rules would put it today.
-    if (owner && (value === undefined || owner.partition !== targetId)) {
-      setLeaf(owner.partition, undefined)
-      const mountPath = mountPaths.get(owner.partition) ?? ''
-      shipped.push({ partition: parsePartitionId(owner.partition)!, mountPath, key, value: undefined })
+    if (owner && (value === undefined || owner.partition !== target)) {
+      const { partition } = owner
+      leaves.set(indexKey(partition, id), { partition, keyId, digest: undefined, key })
+      const mountPath = mountPaths.get(partition) ?? ''
+      shipped.push({ partition: parsePartitionId(partition)!, mountPath, key, value: undefined })
     }
-    if (value && digest && target && targetId !== undefined) {
-      setLeaf(targetId, digest)
-      owners.set(id, { partition: targetId, digest })
-      shipped.push({ partition: target, mountPath: mountPathOf(placement), key, value })
+    if (digest) {
+      const leaf = { partition: target!, keyId, digest, key }
+      leaves.set(indexKey(target!, id), leaf)
+      owners.set(id, leaf)
+      shipped.push({ partition: placement!.partition, mountPath: placement!.mountPath, key, value })
     } else {
       owners.set(id, undefined)
     }
@@ -108,13 +108,7 @@ export function planGroup(commits: readonly PendingCommit[], components: Planner
     const keys: string[] = []
     for (const operation of commit.operations) {
       keys.push(operation.key)
-      const placement = placements?.get(operation.key) ?? components.classify(operation.key)
-      if ('partition' in placement) {
-        // A deletion that a Merkle diff found does not know the path.
-        if (operation.type === 'put') mountPaths.set(partitionId(placement.partition), placement.mountPath)
-      } else if (placement.class !== 'ignored') {
-        mountPaths.set(`${placement.class}/${placement.mount}`, placement.mountPath)
-      }
+      const placement = placements?.get(operation.key) ?? placementOf(components.classify(operation.key))
       planOperation(operation, placement, shipped)
     }
     if (shipped.length > 0) staged.append(shipped)
@@ -122,18 +116,14 @@ export function planGroup(commits: readonly PendingCommit[], components: Planner
   }
 
   const writes = staged.writes()
-  for (const { partition, keyId, digest, key } of leaves.values()) {
-    const row = indexKey(partition, hexId(keyId))
+  for (const [row, { digest, key }] of leaves) {
     if (digest) writes.push({ type: 'put', key: row, value: encodeLeaf(digest, key) })
     else writes.push({ type: 'delete', key: row })
   }
   return { staged, leaves: [...leaves.values()], writes, changes }
 }
 
-function toPartition(keyClass: KeyClass): Partition | undefined {
-  return keyClass.class === 'ignored' ? undefined : { class: keyClass.class, mount: keyClass.mount }
-}
-
-function mountPathOf(placement: Placement | KeyClass): string {
-  return 'mountPath' in placement ? placement.mountPath : ''
+function placementOf(keyClass: KeyClass): Placement | undefined {
+  if (keyClass.class === 'ignored') return undefined
+  return { partition: { class: keyClass.class, mount: keyClass.mount }, mountPath: keyClass.mountPath }
 }
