@@ -41,9 +41,10 @@ export function readCache(capacity: number): ReadCache {
     values.set(key, value)
     bytes += size
     if (bytes <= capacity) return
+    // Many at once: a Map steps over what was deleted from its front each time an iteration starts there.
     for (const oldest of values.keys()) {
       evict(oldest)
-      if (bytes <= capacity) return
+      if (bytes <= capacity - largest) return
     }
   }
 
