@@ -98,19 +98,24 @@ class AdvisoryLock implements PostgresLeaderLock {
 
   /** Asks again each second, so that a waiter that gave up does not stay in the server's queue. */
   async #wait(client: Client, signal: AbortSignal | undefined): Promise<void> {
+    let stop = () => {}
     const aborted = new Promise<never>((_, reject) => {
-      signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+      stop = () => reject(signal?.reason)
     })
     aborted.catch(() => {})
-    for (;;) {
-      const attempt = client.query('SELECT pg_advisory_lock($1)', [this.#key])
-      attempt.catch(() => {})
-      try {
-        await Promise.race([attempt, aborted])
-        return
-      } catch (error) {
-        if ((error as { code?: unknown }).code !== '55P03') throw error
+    signal?.addEventListener('abort', stop, { once: true })
+    try {
+      for (;;) {
+        const attempt = client.query('SELECT pg_advisory_lock($1)', [this.#key])
+        attempt.catch(() => {})
+        const held = await Promise.race([attempt, aborted]).catch((error: { code?: unknown }) => {
+          if (error?.code !== '55P03') throw error
+          return undefined
+        })
+        if (held !== undefined) return
       }
+    } finally {
+      signal?.removeEventListener('abort', stop)
     }
   }
 

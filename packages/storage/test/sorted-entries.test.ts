@@ -11,7 +11,6 @@ const key = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 4 })
 test('compareKeys is the order of the UTF-8 bytes', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (a, b) => {
-      fc.pre(a.isWellFormed() && b.isWellFormed())
       expect(Math.sign(compareKeys(a, b))).toBe(Buffer.compare(Buffer.from(a), Buffer.from(b)))
     }),
     { numRuns: 2000 },
