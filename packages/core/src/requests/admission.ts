@@ -30,7 +30,7 @@ function isOpen(request: CoreRequest, mount: RoutedMount): boolean {
  * Finds the caller and asks its policies, filling `admission` as far as it gets. Rejects with CORE_PERMISSION_DENIED.
  */
 export async function admit(
-  components: Pick<RequestComponents, 'tokens' | 'policies'>,
+  components: Pick<RequestComponents, 'tokens' | 'policies' | 'wrapping'>,
   request: CoreRequest,
   mount: RoutedMount | undefined,
   admission: Admission,
@@ -46,7 +46,12 @@ export async function admit(
   }
   if (admission.open) return
   const { token, acl } = admission
-  if (token === undefined || acl === undefined) throw unauthenticatedDenial()
+  if (token === undefined || acl === undefined) {
+    const wrapped = byWrappingToken.has(request.path) ? request.data.token : undefined
+    // A bad wrapping token is named as such even to nobody.
+    if (typeof wrapped === 'string') await components.wrapping.lookup(wrapped)
+    throw unauthenticatedDenial()
+  }
   if (token.numUses > 0) await consumeUse(components, token, admission)
 
   const needsSudo = mount !== undefined && specialPaths(mount.backend).sudo(pathBelow(mount, request.path))

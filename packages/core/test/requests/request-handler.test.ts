@@ -312,6 +312,7 @@ describe('response wrapping', () => {
   test.each([
     ['', {}, 'CORE_PERMISSION_DENIED', 'error validating wrapping token: token is empty'],
     ['nonsense', {}, 'CORE_INVALID_REQUEST', 'wrapping token is not valid or does not exist'],
+    ['', { token: 'x' }, 'CORE_INVALID_REQUEST', 'wrapping token is not valid or does not exist'],
   ])('unwrap with token %j', async (token, data, code, error) => {
     expect(await core.ask('update', 'sys/wrapping/unwrap', { token, data })).toEqual({ code, error })
   })
