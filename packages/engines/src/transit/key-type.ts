@@ -53,16 +53,22 @@ export function supports(type: KeyType) {
 }
 
 /**
- * A new secret of the type: raw bytes for AEAD and hmac keys and for ed25519 (the 32-byte seed), PKCS #8 DER for RSA and ECDSA.
+ * A new secret of the type: raw bytes for AEAD and hmac keys, seed ‖ public key for ed25519, PKCS #8 DER for RSA and ECDSA.
  *
  * @param size bytes, for hmac
  */
 export async function generateSecret(type: KeyType, size: number): Promise<Buffer> {
-  const { aead, rsaBits, curve } = traitsOf(type)
+  const { aead, rsaBits, curve, ed25519 } = traitsOf(type)
   if (aead !== undefined) return randomBytes(aead.keyLength)
+  if (ed25519) return ed25519Secret((await makeKeyPair('ed25519')).privateKey)
   if (curve !== undefined) return pkcs8((await makeKeyPair('ec', { namedCurve: curve.openssl })).privateKey)
   if (rsaBits !== undefined) return pkcs8((await makeKeyPair('rsa', { modulusLength: rsaBits })).privateKey)
-  return randomBytes(type === 'hmac' ? size : 32)
+  return randomBytes(size)
+}
+
+function ed25519Secret(key: KeyObject): Buffer {
+  const { d, x } = key.export({ format: 'jwk' })
+  return Buffer.concat([Buffer.from(d!, 'base64url'), Buffer.from(x!, 'base64url')])
 }
 
 function pkcs8(key: KeyObject): Buffer {

@@ -45,7 +45,7 @@ export function derive(secret: Buffer, context: Buffer, length: number): Buffer 
 }
 
 function parsePrivateKey(type: KeyType, secret: Buffer): KeyObject {
-  const der = traitsOf(type).ed25519 ? Buffer.concat([ed25519Head, secret]) : secret
+  const der = traitsOf(type).ed25519 ? Buffer.concat([ed25519Head, secret.subarray(0, 32)]) : secret
   const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
   if (der !== secret) der.fill(0)
   return key
