@@ -41,7 +41,7 @@ describe('matching', () => {
     ['secret/bar/tea', ['list']],
     ['secret/foo/team', ['create']],
     ['a/b', ['read']],
-    ['a/b/', ['deny']],
+    ['a/b/', ['read']],
     ['a/b/c', ['deny']],
     ['no/x', ['deny']],
     ['no/y/x', ['read']],
@@ -58,6 +58,16 @@ describe('matching', () => {
     expect(listing.authorize(ask('list', 'a/b/')).allowed).toBe(true)
     expect(listing.authorize(ask('list', 'a/b')).allowed).toBe(true)
     expect(listing.authorize(ask('read', 'a/b/')).allowed).toBe(false)
+  })
+
+  it('takes a LIST without its slash to a wildcard rule only where none speaks of the folder', () => {
+    const plus = rule('x/+', ['list'])
+    const listed = (...rules: PolicyRule[]) =>
+      compileAcl([policy('p', ...rules)]).authorize(ask('list', 'x/ab/')).allowed
+    expect(listed(plus)).toBe(true)
+    expect(listed(plus, rule('x/ab/*', ['deny']))).toBe(false)
+    expect(listed(plus, rule('x/+/*', ['deny']))).toBe(false)
+    expect(compileAcl([policy('p', rule('x/+', ['read']))]).authorize(ask('read', 'x/ab/')).allowed).toBe(false)
   })
 
   it('always helps, and maps renew and revoke to update', () => {
@@ -286,26 +296,32 @@ function priority(pattern: string): [number, number, number, number, string] {
   return [first, pattern.endsWith('*') ? 0 : 1, -plus, text.length, text]
 }
 
+function outranks(text: string, other: string): boolean {
+  const [a, b] = [priority(text), priority(other)]
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i]! > b[i]!
+  return false
+}
+
 function slowCapabilities(policies: NamedRules[], path: string): string[] {
   const all: Pattern[] = policies.flatMap(({ rules }) => rules.map((one) => ({ text: one.path, rule: one })))
   const wildcard = (text: string) => text.endsWith('*') || text === '+' || text.startsWith('+/') || text.includes('/+')
   const exact = [path, path.replace(/\/$/, '')].find((text) =>
     all.some((one) => one.text === text && !wildcard(one.text)),
   )
-  const candidates = all.filter((one) => wildcard(one.text) && slowMatches(one.text, path)).map((one) => one.text)
-  const winner =
-    exact ??
-    candidates.reduce<string | undefined>((best, text) => {
-      if (best === undefined) return text
-      const [a, b] = [priority(text), priority(best)]
-      for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i]! > b[i]! ? text : best
-      return best
-    }, undefined)
+  const best = (form: string) =>
+    all
+      .filter((one) => wildcard(one.text) && slowMatches(one.text, form))
+      .map((one) => one.text)
+      .reduce<string | undefined>(
+        (winner, text) => (winner === undefined || outranks(text, winner) ? text : winner),
+        undefined,
+      )
+  const winner = exact ?? best(path) ?? (path.endsWith('/') ? best(path.slice(0, -1)) : undefined)
   const granted = new Set(all.filter((one) => one.text === winner).flatMap((one) => one.rule.capabilities))
   return granted.size === 0 || granted.has('deny') ? ['deny'] : [...granted].sort()
 }
 
-const segment = fc.constantFrom('a', 'b', 'ab', 'ba', 'c', '')
+const segment = fc.constantFrom('a', 'b', 'ab', 'ba', 'a+', '+b', '')
 const patternText = fc
   .tuple(
     fc.array(fc.oneof(segment, fc.constant('+')), { minLength: 1, maxLength: 4 }),

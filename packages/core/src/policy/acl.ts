@@ -34,14 +34,13 @@ export function compileAcl(policies: readonly NamedRules[], resolve?: ResolveTem
   }
   const index = pathIndex(wildcards)
 
+  /** A listing's path ends in a slash; what speaks of the path without it counts where nothing speaks of the folder. */
   function ruleFor(path: string, listing: boolean): CompiledRule | undefined {
     const rule = exact.get(path)
     if (rule !== undefined) return rule
-    if (listing && path.endsWith('/')) {
-      const folder = exact.get(path.slice(0, -1))
-      if (folder !== undefined) return folder
-    }
-    return index.find(path)
+    if (!listing || !path.endsWith('/')) return index.find(path)
+    const bare = path.slice(0, -1)
+    return exact.get(bare) ?? index.find(path) ?? index.find(bare)
   }
 
   return {

@@ -1,29 +1,36 @@
 /**
- * Finds the best of many wildcard patterns for a path. A radix tree over the literal text before each pattern's first wildcard;
- * every node keeps its patterns best first. Vault prefers the pattern whose first wildcard comes latest, so the first match on
- * the way from the deepest node back to the root is the answer, and a lookup allocates nothing.
+ * Finds the best of many wildcard patterns for a path. Vault prefers the pattern whose first wildcard comes latest, so the
+ * patterns hang in a radix tree under their literal beginning, and the first match on the way from the deepest node back to the
+ * root is the answer.
  */
+import { type SegmentTree, segmentTree } from './segment-tree.ts'
+
 export interface WildcardPattern<T> {
   /** As written: `+` segments, optional trailing `*`. */
   pattern: string
   value: T
 }
 
-interface Candidate<T> {
+interface SegmentCandidate<T> {
   value: T
   prefix: boolean
   /** Without the trailing `*`. */
   text: string
   plusSegments: number
-  /** undefined: no `+`, the node's own text is the whole prefix. */
-  segments: readonly string[] | undefined
 }
 
 interface Node<T> {
   label: string
   children: Map<number, Node<T>>
-  candidates: Candidate<T>[]
-  /** Nearest ancestor with candidates. */
+  /** Value of the plain prefix pattern that ends here. */
+  plain: T | undefined
+  candidates: SegmentCandidate<T>[]
+  /** Patterns by segments that are better than the plain prefix: no `*` at the end, or no segment that is just `+`. */
+  before: SegmentTree<T> | undefined
+  after: SegmentTree<T> | undefined
+  /** Length of the literal beginning. */
+  depth: number
+  /** Nearest ancestor with patterns. */
   above: Node<T> | undefined
 }
 
@@ -36,18 +43,21 @@ export function hasSegmentWildcard(pattern: string): boolean {
   return pattern === '+' || pattern.startsWith('+/') || pattern.includes('/+')
 }
 
+/** @param patterns each pattern once. */
 export function pathIndex<T>(patterns: Iterable<WildcardPattern<T>>): PathIndex<T> {
-  const root: Node<T> = { label: '', children: new Map(), candidates: [], above: undefined }
+  const root = newNode<T>('')
   for (const { pattern, value } of patterns) {
     const prefix = pattern.endsWith('*')
     const text = prefix ? pattern.slice(0, -1) : pattern
-    const byParts = hasSegmentWildcard(pattern)
-    const segments = byParts ? text.split('/') : undefined
-    const plusSegments = segments?.filter((segment) => segment === '+').length ?? 0
-    const head = byParts ? text.slice(0, text.indexOf('+')) : text
-    nodeAt(root, head).candidates.push({ value, prefix, text, plusSegments, segments })
+    if (hasSegmentWildcard(pattern)) {
+      const plusSegments = text.split('/').filter((segment) => segment === '+').length
+      nodeAt(root, text.slice(0, text.indexOf('+'))).candidates.push({ value, prefix, text, plusSegments })
+    } else {
+      nodeAt(root, text).plain = value
+    }
   }
-  finish(root, undefined)
+  finish(root, undefined, '')
+
   return {
     find(path) {
       let node = root
@@ -59,31 +69,12 @@ export function pathIndex<T>(patterns: Iterable<WildcardPattern<T>>): PathIndex<
         position += child.label.length
       }
       for (let at: Node<T> | undefined = node; at !== undefined; at = at.above) {
-        for (const candidate of at.candidates) {
-          if (candidate.segments === undefined || segmentsMatch(candidate.segments, candidate.prefix, path)) {
-            return candidate.value
-          }
-        }
+        const found = at.before?.find(path, at.depth) ?? at.plain ?? at.after?.find(path, at.depth)
+        if (found !== undefined) return found
       }
       return undefined
     },
   }
-}
-
-function segmentsMatch(segments: readonly string[], prefix: boolean, path: string): boolean {
-  const last = segments.length - 1
-  let start = 0
-  for (let index = 0; index < last; index++) {
-    const end = path.indexOf('/', start)
-    if (end === -1) return false
-    const segment = segments[index]!
-    if (segment !== '+' && (segment.length !== end - start || !path.startsWith(segment, start))) return false
-    start = end + 1
-  }
-  const segment = segments[last]!
-  if (prefix) return path.startsWith(segment, start)
-  if (path.indexOf('/', start) !== -1) return false
-  return segment === '+' || (segment.length === path.length - start && path.endsWith(segment))
 }
 
 function nodeAt<T>(root: Node<T>, head: string): Node<T> {
@@ -92,19 +83,14 @@ function nodeAt<T>(root: Node<T>, head: string): Node<T> {
   while (rest !== '') {
     const child = node.children.get(rest.charCodeAt(0))
     if (child === undefined) {
-      const leaf: Node<T> = { label: rest, children: new Map(), candidates: [], above: undefined }
+      const leaf = newNode<T>(rest)
       node.children.set(rest.charCodeAt(0), leaf)
       return leaf
     }
     let shared = 1
     while (shared < child.label.length && child.label[shared] === rest[shared]) shared++
     if (shared < child.label.length) {
-      const middle: Node<T> = {
-        label: child.label.slice(0, shared),
-        children: new Map(),
-        candidates: [],
-        above: undefined,
-      }
+      const middle = newNode<T>(child.label.slice(0, shared))
       child.label = child.label.slice(shared)
       middle.children.set(child.label.charCodeAt(0), child)
       node.children.set(rest.charCodeAt(0), middle)
@@ -117,14 +103,41 @@ function nodeAt<T>(root: Node<T>, head: string): Node<T> {
   return node
 }
 
-function finish<T>(node: Node<T>, above: Node<T> | undefined): void {
-  node.above = above
-  node.candidates.sort(better)
-  const next = node.candidates.length > 0 ? node : above
-  for (const child of node.children.values()) finish(child, next)
+function newNode<T>(label: string): Node<T> {
+  const none = { plain: undefined, before: undefined, after: undefined, above: undefined }
+  return { label, children: new Map(), candidates: [], depth: 0, ...none }
 }
 
-function better(a: Candidate<unknown>, b: Candidate<unknown>): number {
+function finish<T>(node: Node<T>, above: Node<T> | undefined, parentHead: string): void {
+  const head = parentHead + node.label
+  node.above = above
+  node.depth = head.length
+  node.candidates.sort(better)
+  const beatsPlain = ({ prefix, plusSegments }: SegmentCandidate<T>) => !prefix || plusSegments === 0
+  node.before = treeOf(node.candidates.filter(beatsPlain), head)
+  node.after = treeOf(
+    node.candidates.filter((candidate) => !beatsPlain(candidate)),
+    head,
+  )
+  node.candidates = []
+  const next = node.before ?? node.after ?? node.plain
+  for (const child of node.children.values()) finish(child, next === undefined ? above : node, head)
+}
+
+function treeOf<T>(candidates: readonly SegmentCandidate<T>[], head: string): SegmentTree<T> | undefined {
+  if (candidates.length === 0) return undefined
+  const literalStart = head !== '' && !head.endsWith('/')
+  return segmentTree(
+    candidates.map(({ text, prefix, value }) => ({
+      segments: text.slice(head.length).split('/'),
+      literalStart,
+      prefix,
+      value,
+    })),
+  )
+}
+
+function better(a: SegmentCandidate<unknown>, b: SegmentCandidate<unknown>): number {
   if (a.prefix !== b.prefix) return a.prefix ? 1 : -1
   if (a.plusSegments !== b.plusSegments) return a.plusSegments - b.plusSegments
   if (a.text.length !== b.text.length) return b.text.length - a.text.length

@@ -499,6 +499,7 @@ describe('renew', () => {
       expect((await call('update', 'renew-self', { increment: '3h' }, entry))?.authBlock?.lease_duration).toBe(hour)
     }
     await half()
+    await call('update', 'renew-self', {}, entry)
     expect(await tokens.lookup(ending.auth.client_token)).toBeUndefined()
     for (let round = 0; round < 2000; round++) {
       await half()
