@@ -89,8 +89,9 @@ function resolve(table: Table, rawPath: string): Target {
   return { table: inAuth ? 'auth' : 'secret', path: inAuth ? point.slice('auth/'.length) : point, point }
 }
 
-function find({ mounts }: SystemComponents, { table, path }: Target): MountEntry | undefined {
-  return mounts.entries(table).find((entry) => entry.path === path)
+function find({ mounts }: SystemComponents, { point }: Target): MountEntry | undefined {
+  const mount = mounts.route(point)
+  return mount?.point === point ? mount.entry : undefined
 }
 
 function readTune(components: SystemComponents, target: Target): BackendResponse {
