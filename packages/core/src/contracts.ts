@@ -263,7 +263,7 @@ export interface Lease {
   id: string
   path: string
   kind: 'secret' | 'auth'
-  /** Owning token id for secrets; the token itself for auth leases. */
+  /** Owning token id for secrets; the token itself for auth leases, "" when such a lease was read by its id alone. */
   clientToken: string
   issueTime: number
   expireTime: number // 0 = never

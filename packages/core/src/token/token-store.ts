@@ -76,6 +76,7 @@ export function tokenStore(
     if (read !== undefined) read.stale = true
   }
 
+  /** The names are derived anew: for records found by scanning. */
   async function entryOf(bytes: Uint8Array): Promise<TokenEntry> {
     const decoded = decodeToken(bytes)
     const names = await salt.names()
@@ -85,19 +86,19 @@ export function tokenStore(
 
   // ------------------------------------------------------------- lookup
 
-  function liveNamed(name: string): Promise<LiveToken | undefined> | LiveToken | undefined {
+  function liveNamed(name: string, accessor: string): Promise<LiveToken | undefined> | LiveToken | undefined {
     if (revoking.has(name)) return undefined
     const known = live.byName(name)
     if (known !== undefined && isAlive(known, clock.now())) return known
     const running = reads.get(name)
     if (running !== undefined) return running.result
     const read = { stale: false, result: Promise.resolve<LiveToken | undefined>(undefined) }
-    read.result = readLive(name, read).finally(() => reads.delete(name))
+    read.result = readLive(name, accessor, read).finally(() => reads.delete(name))
     reads.set(name, read)
     return read.result
   }
 
-  async function readLive(name: string, read: { stale: boolean }): Promise<LiveToken | undefined> {
+  async function readLive(name: string, accessor: string, read: { stale: boolean }): Promise<LiveToken | undefined> {
     do {
       read.stale = false
       const bytes = await storage.get(`id/${name}`)
@@ -105,7 +106,7 @@ export function tokenStore(
         live.drop(name)
         return undefined
       }
-      const entry = await entryOf(bytes)
+      const entry: TokenEntry = { ...decodeToken(bytes), accessor, cubbyholeId: name }
       const lease = entry.ttl === 0 ? undefined : await leases.tokenLease(entry)
       const found = { entry, lease }
       if (read.stale) continue
@@ -126,7 +127,8 @@ export function tokenStore(
 
   async function find(id: string): Promise<TokenEntry | undefined> {
     const names = await salt.names()
-    const found = await liveNamed(names.name(names.accessor(id)))
+    const accessor = names.accessor(id)
+    const found = await liveNamed(names.name(accessor), accessor)
     return found !== undefined && sameText(found.entry.id, id) ? found.entry : undefined
   }
 
@@ -274,8 +276,8 @@ export function tokenStore(
 
     async lookupAccessor(accessor) {
       if (accessor === '' || accessor.length > 64) return undefined
-      const found = await liveNamed((await salt.names()).name(accessor))
-      return found !== undefined && sameText(found.entry.accessor, accessor) ? found.entry : undefined
+      const names = await salt.names()
+      return (await liveNamed(names.name(accessor), accessor))?.entry
     },
 
     async consumeUse(entry) {
