@@ -1,4 +1,6 @@
+export { acceptTagged } from './accept-tagged.ts'
 export { LinkError, type LinkErrorCode, LoggedStoreError, type LoggedStoreErrorCode } from './errors.ts'
+export { type FilteredView, type FilteredViewOptions, filteredView } from './filtered-view.ts'
 export type { IndexDifference, IndexReport } from './index-check.ts'
 export type { OnRequest, RequestOptions } from './link-calls.ts'
 export type { LogPressure } from './log-trimmer.ts'

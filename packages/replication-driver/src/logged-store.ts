@@ -8,10 +8,10 @@ export type KeyClass = { class: 'ignored' } | { class: 'replicated' | 'local'; m
 
 export interface LoggedStoreOptions {
   classify(key: string): KeyClass
-  /** May this cluster write keys of the class itself? On a performance secondary not `replicated`. Rejects with `REPLICATION_READ_ONLY`. */
-  writable(keyClass: KeyClass): boolean
-  /** Keep WAL records (some primary role is on)? When false only the head advances. */
-  keepLog(): boolean
+  /** May this cluster write keys of the class itself? On a performance secondary not `replicated`. Rejects with `REPLICATION_READ_ONLY`. Default: yes. */
+  writable?(keyClass: KeyClass): boolean
+  /** Keep WAL records (some primary role is on)? When false only the head advances. Default: yes. */
+  keepLog?(): boolean
   /** Ciphertext read cache, bytes. Default 32 MiB. */
   cacheBytes?: number
   /** Cap of the retained log on disk, bytes. Default 256 MiB. */

@@ -35,7 +35,7 @@ export async function loggedStore(physicalStore: Store | Engine, options: Logged
   const cache = readCache(options.cacheBytes ?? 32 * MIB)
   const guard = writeGuard({
     classify,
-    writable: (keyClass) => options.writable(keyClass),
+    writable: (keyClass) => options.writable?.(keyClass) ?? true,
     maxCommitBytes: options.maxCommitBytes ?? 24 * MIB,
   })
   const listeners = new Set<(keys: readonly string[], source: Change['source']) => void>()
@@ -48,7 +48,7 @@ export async function loggedStore(physicalStore: Store | Engine, options: Logged
     cache,
     classify,
     mountPaths,
-    keepLog: () => options.keepLog(),
+    keepLog: () => options.keepLog?.() ?? true,
     placements: (commit) => partitions.placements(commit),
     discard: (range) => trimmer.discard(range),
     appended: () => trimmer.appended(),

@@ -9,6 +9,7 @@ import {
   type SelfReport,
   type WalOperation,
 } from '@lockstep/replication'
+import { nothingToReport, refuseRequests, systemClock } from './end-defaults.ts'
 import { LinkError } from './errors.ts'
 import type { OnRequest, RequestOptions } from './link-calls.ts'
 import type { LoggedStore } from './logged-store.ts'
@@ -18,12 +19,14 @@ export interface ReceiverComponents {
   store: Pick<LoggedStore, 'forest' | 'keysOf' | 'apply' | 'get'>
   /** One attempt. The signal aborts it on `close`. */
   dial(signal: AbortSignal): Promise<Link>
-  clock: { now(): number }
-  /** True, or why this cluster must not hold the entry. Ends the link. */
+  /** Default: the system's. */
+  clock?: { now(): number }
+  /** True, or why this cluster must not hold the entry, which ends the link. See `acceptTagged`. */
   accept(entry: WalOperation): true | string
-  /** What heartbeats tell of this cluster. */
-  report(): Omit<SelfReport, 'cursor'>
-  onRequest: OnRequest
+  /** What heartbeats tell of this cluster. Default: nothing. */
+  report?(): Omit<SelfReport, 'cursor'>
+  /** Default: requests of the primary are refused. */
+  onRequest?: OnRequest
   log?: {
     info(message: string, fields?: Record<string, unknown>): void
     warn(message: string, fields?: Record<string, unknown>): void
@@ -62,7 +65,8 @@ export interface FollowHandle {
 const GOOD_SESSION_MS = 10_000
 
 export function followPrimary(components: ReceiverComponents, options: ReceiverOptions): FollowHandle {
-  const { store, clock, dial, log } = components
+  const { store, dial, accept, log } = components
+  const { clock = systemClock, report = nothingToReport, onRequest = refuseRequests } = components
   const { minMs, maxMs } = options.backoff ?? { minMs: 250, maxMs: 30_000 }
   const stop = new AbortController()
   const { signal } = stop
@@ -115,7 +119,7 @@ export function followPrimary(components: ReceiverComponents, options: ReceiverO
       link.close('the secondary is closing down')
       return 'closed'
     }
-    session = receiverSession({ ...components, link, onProgress }, position, options)
+    session = receiverSession({ store, link, clock, accept, report, onRequest, onProgress }, position, options)
     try {
       return await session.ended
     } finally {

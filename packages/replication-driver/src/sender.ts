@@ -12,6 +12,7 @@ import {
   type SelfReport,
   type View,
 } from '@lockstep/replication'
+import { nothingToReport, refuseRequests, systemClock } from './end-defaults.ts'
 import { linkCalls, type OnRequest, type RequestOptions } from './link-calls.ts'
 import type { Log, LoggedStore } from './logged-store.ts'
 
@@ -20,8 +21,10 @@ export interface SenderComponents {
   /** From now on owned by the sender. */
   link: Link
   view: View
-  clock: { now(): number }
-  onRequest: OnRequest
+  /** Default: the system's. */
+  clock?: { now(): number }
+  /** Default: requests of the secondary are refused. */
+  onRequest?: OnRequest
 }
 
 export interface SenderOptions extends PrimaryOptions {
@@ -31,8 +34,8 @@ export interface SenderOptions extends PrimaryOptions {
   secondaryId: string
   /** Name under which the log is kept for this secondary, also when the link is down. `log.release` it on revocation. */
   consumer: string
-  /** What heartbeats tell of this cluster. */
-  report(): Omit<SelfReport, 'cursor'>
+  /** What heartbeats tell of this cluster. Default: nothing. */
+  report?(): Omit<SelfReport, 'cursor'>
   /** Default 250. */
   tickMs?: number
 }
@@ -50,11 +53,11 @@ export interface SecondaryHandle {
 }
 
 export function serveSecondary(components: SenderComponents, options: SenderOptions): SecondaryHandle {
-  const { store, link, view, clock } = components
+  const { store, link, view, clock = systemClock, onRequest = refuseRequests } = components
   const { log, forest } = store
-  const { kind, clusterId, secondaryId, consumer, report } = options
+  const { kind, clusterId, secondaryId, consumer, report = nothingToReport } = options
   const session = primarySession({ secondaryId, kind, clusterId, view, forest, log, report }, options)
-  const calls = linkCalls((event) => step(event), components.onRequest)
+  const calls = linkCalls((event) => step(event), onRequest)
   let why = ''
 
   /** What fails, be it a read or the caller's view, ends the link: the secondary dials again and the session starts anew. */

@@ -1,13 +1,23 @@
 /** A running primary of one kind: accepts its secondaries on the cluster port and keeps a session for each. */
 import { fingerprint, primaryServerName } from '@lockstep/bootstrap'
 import type { Link } from '@lockstep/replication'
-import { type LoggedStore, type SecondaryHandle, serveSecondary } from '@lockstep/replication-driver'
+import {
+  type FilteredView,
+  filteredView,
+  type LoggedStore,
+  type SecondaryHandle,
+  serveSecondary,
+} from '@lockstep/replication-driver'
 import { ALPN, type ClusterListener, type ProtocolRegistration } from '@lockstep/replication-transport'
 import type { Clock, Log } from '../contracts.ts'
-import { type FilteredView, type MountPaths, primaryView } from './primary-view.ts'
 import type { RequestFromSecondary } from './requests-from-secondaries.ts'
 import type { FilterRecord, KnownSecondary, PrimaryRecord, ReplicationKind } from './role-records.ts'
 import { commonStatus, type PeerStatus, peerItem } from './status.ts'
+
+export interface MountPaths {
+  /** `secret/`, `auth/x/`; "" for the core; undefined for a mount that is not known (deny by default). */
+  pathOf(mount: string): string | undefined
+}
 
 export interface PrimaryRoleComponents {
   store: LoggedStore
@@ -62,7 +72,7 @@ export function primaryRole(components: PrimaryRoleComponents, init: PrimaryRole
   const members = new Map<string, Member>()
 
   function add(secondary: KnownSecondary, filter: FilterRecord | undefined): void {
-    const view = primaryView(kind, components.mounts, filter)
+    const view = filteredView({ kind, mountPathOf: (mount) => components.mounts.pathOf(mount), filter })
     members.set(secondary.id, { secondary, view, handle: undefined, link: undefined, lastSeen: undefined })
   }
   for (const secondary of init.secondaries) add(secondary, init.filters.get(secondary.id))

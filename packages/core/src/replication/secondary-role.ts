@@ -1,7 +1,7 @@
 /** A running secondary of one kind: follows its primary, and carries requests to it. */
 import { primaryServerName } from '@lockstep/bootstrap'
-import type { Plain, WalOperation } from '@lockstep/replication'
-import { type FollowHandle, followPrimary, type LoggedStore } from '@lockstep/replication-driver'
+import type { Plain } from '@lockstep/replication'
+import { acceptTagged, type FollowHandle, followPrimary, type LoggedStore } from '@lockstep/replication-driver'
 import { ALPN, dialCluster } from '@lockstep/replication-transport'
 import type { ClassRules } from '@lockstep/storage-classes'
 import type { Clock, Log } from '../contracts.ts'
@@ -41,18 +41,8 @@ export function secondaryRole(
   record: SecondaryRecord,
 ): SecondaryRole {
   const { store, classes, clock, log } = components
-  const classesHeld = kind === 'dr' ? (['replicated', 'local'] as const) : (['replicated'] as const)
   const startedAt = clock.now()
   let heardAddresses = record.primaryClusterAddrs
-
-  function accept(entry: WalOperation): true | string {
-    try {
-      classes.verifyTagged(entry.key, entry.partition, { classes: classesHeld })
-      return true
-    } catch (error) {
-      return (error as Error).message
-    }
-  }
 
   const follower: FollowHandle | undefined =
     record.credentials === null || record.primaryClusterAddrs.length === 0
@@ -62,7 +52,7 @@ export function secondaryRole(
             store,
             clock,
             log,
-            accept,
+            accept: acceptTagged(classes, kind),
             dial: (signal) => dialPrimary(kind, record.clusterId, heardAddresses, record.credentials!, signal),
             report: () => {
               const { api, cluster } = components.addresses()
