@@ -151,7 +151,10 @@ test('data, log, index and forest agree after any history', async () => {
           for (const { mount, key, value } of action.entries) {
             const partition = { class: 'replicated' as const, mount }
             const owner = store.forest.partitions().find((id) => store.forest.get(id, keyIdOf(key)))
-            await store.apply([{ partition, mountPath: `${mount}/`, key, value: value && bytes(value) }], new Map())
+            await store.apply(
+              [{ partition, mountPath: `${mount}/`, key, value: value === undefined ? undefined : bytes(value) }],
+              new Map(),
+            )
             if (value !== undefined || owner === partitionId(partition)) set(key, value)
           }
         } else if (action.do === 'reopen') {

@@ -1,4 +1,4 @@
-import { memoryEngine } from '@lockstep/storage'
+import { type Engine, memoryEngine } from '@lockstep/storage'
 import { describe, expect, test } from 'vitest'
 import type { LoggedStore, LogPressure } from '../src/index.ts'
 import { bytes, checkDisk, entries, open } from './fixture.ts'
@@ -6,6 +6,14 @@ import { bytes, checkDisk, entries, open } from './fixture.ts'
 const fill = async (store: LoggedStore, count: number, size = 1) => {
   for (let i = 0; i < count; i++) await store.put(`kv/${i % 7}`, bytes(`${store.log.head().index}`.padEnd(size, '.')))
 }
+
+const bound = (engine: Engine): Engine => ({
+  get: (key) => engine.get(key),
+  getMany: (keys) => engine.getMany(keys),
+  scan: (range) => engine.scan(range),
+  write: (operations) => engine.write(operations),
+  close: () => engine.close(),
+})
 
 const indexes = async (store: LoggedStore, after: number, maxBytes = 1e9) =>
   (await store.log.read(after, maxBytes)).map((record) => record.index)
@@ -95,6 +103,24 @@ describe('retention', () => {
     expect(warnings).toHaveLength(1)
     await checkDisk(disk)
     expect(await indexes(store, store.log.oldest() - 1)).toEqual(range(store.log.oldest(), store.log.head().index))
+  })
+
+  test('a read that a trim overtakes is refused, never returned with a gap', async () => {
+    const disk = memoryEngine()
+    let beforeScan = async () => {}
+    const slow: Engine = {
+      ...bound(disk),
+      async *scan(range) {
+        if (range.prefix === 'w/') await beforeScan()
+        yield* disk.scan(range)
+      },
+    }
+    const store = await open(slow, { tailBytes: 0 })
+    await fill(store, 20)
+    store.log.retain('a', 9)
+    beforeScan = () => store.log.trim()
+    await expect(store.log.read(2, 1e6)).rejects.toMatchObject({ code: 'REPLICATION_LOG_TRIMMED' })
+    expect(await indexes(store, 9)).toEqual(range(10, 20))
   })
 
   test('rows a crash left below the start are swept at the next open', async () => {
