@@ -103,6 +103,8 @@ class AdvisoryLock implements PostgresLeaderLock {
       stop = () => reject(signal?.reason)
     })
     aborted.catch(() => {})
+    // It may have been aborted while connecting, which a listener would not hear of.
+    signal?.throwIfAborted()
     signal?.addEventListener('abort', stop, { once: true })
     try {
       for (;;) {
