@@ -70,35 +70,28 @@ export function send(
   })
 }
 
-/** Writes the chunks as they are, apart in time, and resolves with all that came back until the server closes or falls silent. */
-export function rawExchange(port: number, chunks: readonly string[], silenceMs = 150): Promise<string> {
+/**
+ * Writes the chunks as they are, apart in time, and resolves with all that came back once `replies` complete JSON replies are
+ * there or the server has closed. With 0 replies the client goes away after the last chunk.
+ */
+export function rawExchange(port: number, chunks: readonly string[], replies = 1): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1')
     socket.setNoDelay(true)
     let text = ''
-    let timer: NodeJS.Timeout
-    let sent = false
-    const rest = () => {
-      clearTimeout(timer)
-      if (sent) timer = setTimeout(() => socket.destroy(), silenceMs)
-    }
     socket.on('data', (chunk) => {
       text += chunk
-      rest()
+      if (text.endsWith('}\n') && (text.match(/HTTP\/1\.1 \d/g)?.length ?? 0) >= replies) socket.destroy()
     })
     socket.on('error', reject)
-    socket.on('close', () => {
-      clearTimeout(timer)
-      resolve(text)
-    })
+    socket.on('close', () => resolve(text))
     socket.on('connect', async () => {
       for (const chunk of chunks) {
         if (socket.destroyed) return
         socket.write(chunk)
         await new Promise((wait) => setTimeout(wait, 25))
       }
-      sent = true
-      rest()
+      if (replies === 0) socket.destroy()
     })
   })
 }

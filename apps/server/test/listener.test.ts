@@ -44,7 +44,7 @@ describe('the LIST verb', () => {
     ]
     for (const chunks of [[get, list, list, get, list], [get + list + list + get + list]]) {
       core.requests.length = 0
-      const text = await rawExchange(port, chunks)
+      const text = await rawExchange(port, chunks, 5)
       expect(text.match(/HTTP\/1.1 200/g)?.length).toBe(5)
       expect(operations()).toEqual(expected)
     }
@@ -58,7 +58,7 @@ describe('the LIST verb', () => {
 
   test('cut at every byte', async () => {
     const { port } = await start()
-    expect(await rawExchange(port, [get, ...list.slice(0, 8), list.slice(8)])).toMatch(
+    expect(await rawExchange(port, [get, ...list.slice(0, 8), list.slice(8)], 2)).toMatch(
       /HTTP\/1.1 200[\s\S]*HTTP\/1.1 200/,
     )
     expect(operations()).toEqual(['read other', 'list secret/metadata/'])
@@ -67,11 +67,11 @@ describe('the LIST verb', () => {
   test('is left alone inside a body', async () => {
     const { port } = await start()
     const body = '{"a":"LIST /v1/x"}'
-    await rawExchange(port, [
-      `POST /v1/a HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n{"a":"`,
-      'LIST /v1/x"}',
-      list,
-    ])
+    await rawExchange(
+      port,
+      [`POST /v1/a HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n{"a":"`, 'LIST /v1/x"}', list],
+      2,
+    )
     expect(core.requests[0]!.data).toEqual({ a: 'LIST /v1/x' })
     expect(operations()[1]).toBe('list secret/metadata/')
   })
