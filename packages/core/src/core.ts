@@ -26,8 +26,6 @@ export interface CoreComponents extends Omit<ServiceComponents, 'lifeCycle'> {
 }
 
 export interface CoreOptions extends ServiceOptions {
-  /** RFC 3339. */
-  buildDate: string
   /** `level`, `postgresql`, `inmem`: what seal-status reports. */
   storageType: string
   /** "" = generated. */
@@ -211,8 +209,5 @@ export async function createCore(components: CoreComponents, options: CoreOption
       await cycle.services()?.reopenLogs?.()
     },
     close: () => cycle.close(),
-    async [Symbol.asyncDispose]() {
-      await cycle.close()
-    },
-  } as Core & AsyncDisposable
+  }
 }

@@ -54,6 +54,9 @@ export interface LifeCycle {
   close(): Promise<void>
 }
 
+/** NIST SP 800-38D allows 2^32 per key, so this much may be forgotten in a crash many times over. */
+const ENCRYPTIONS_BETWEEN_SAVES = 2 ** 20
+
 const sealed = (): CoreError => new CoreError('CORE_SEALED', 'Vault is sealed')
 const changing = (): CoreError =>
   new CoreError('CORE_UNAVAILABLE', 'Vault is changing its replication role, try again shortly')
@@ -68,6 +71,8 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   let leadership: Leadership | undefined
   let waiting: AbortController | undefined
   let activeSince = 0
+  /** As of the keyring record last written; what a crash forgets is bounded by the distance to it. */
+  let storedEncryptions = 0
 
   let last: Promise<unknown> = Promise.resolve()
   function alone<T>(body: () => Promise<T>): Promise<T> {
@@ -112,7 +117,16 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       if (secrets === undefined) return next.close()
       const previous = secrets.keyring
       secrets.keyring = next
+      storedEncryptions = 0
       setImmediate(() => previous.close())
+    },
+    async keepKeyring() {
+      const current = unsealed.keyring()
+      if (current.needsRotation) return unsealed.rotateKeyring()
+      const encryptions = current.terms().at(-1)!.encryptions
+      if (encryptions - storedEncryptions < ENCRYPTIONS_BETWEEN_SAVES) return
+      await store.logged.put(sealKeys.keyring, current.encrypt())
+      storedEncryptions = encryptions
     },
     async operatorKey() {
       if (secrets?.operatorKey !== undefined) return secrets.operatorKey
@@ -139,10 +153,10 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     gate.open(services)
   }
 
-  async function stop(reason: CoreError): Promise<void> {
+  async function stop(reason: CoreError, options: { hold?: boolean } = {}): Promise<void> {
     const stopping = services
     services = undefined
-    await gate.close(reason)
+    await gate.close(reason, options)
     await stopping?.stop()
   }
 
@@ -171,6 +185,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     const record = await read(sealKeys.keyring)
     if (record === undefined) throw new CoreError('CORE_INTERNAL', 'stored keyring is missing')
     secrets = { keyring: openKeyring(rootKey, record), operatorKey }
+    storedEncryptions = secrets.keyring.terms().at(-1)!.encryptions
     rootKey.fill(0)
     try {
       await start()
@@ -257,7 +272,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     transition: (change) =>
       alone(async () => {
         if (secrets === undefined) throw sealed()
-        await stop(changing())
+        await stop(changing(), { hold: true })
         try {
           await change(unsealed)
         } finally {
@@ -272,7 +287,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         const rootKey = keyring.rootKey()
         const seal = await adoptSeal(rootKey, reply.operatorKey, autoSeal)
         rootKey.fill(0)
-        await stop(changing())
+        await stop(changing(), { hold: true })
         try {
           await generations.replace(async (next) => {
             const filled = await openClusterStore(next, log, options)

@@ -13,6 +13,11 @@ export interface Unsealed {
   reloadKeyring(): Promise<void>
   /** New term, stored before it is used. Rejects as the barrier does on a secondary (read-only). */
   rotateKeyring(): Promise<void>
+  /**
+   * Called now and then where the keyring may be written: rotates when the key has had its allowance of encryptions, and saves the
+   * count of encryptions once it has grown by 2^20.
+   */
+  keepKeyring(): Promise<void>
   /** What operators hold shares of, and how many; for a secondary's bootstrap and to check shares. */
   operatorKey(): Promise<OperatorKey>
 }

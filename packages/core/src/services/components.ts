@@ -22,6 +22,8 @@ export interface ServiceComponents {
 export interface ServiceOptions {
   /** Reported by seal-status and health; Vault-compatible. */
   version: string
+  /** RFC 3339. */
+  buildDate: string
   /** URL clients reach this node at; "" when not configured. */
   apiAddress: string
   /** URL secondaries and nodes reach the cluster port at. */

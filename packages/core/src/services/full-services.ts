@@ -12,7 +12,9 @@ import { replicationPaths } from '../replication/paths.ts'
 import { openRoles, type Roles } from '../replication/roles.ts'
 import { requestHandler } from '../requests/request-handler.ts'
 import type { Services, Unsealed } from '../seal-life-cycle/services.ts'
+import { auditedHeaders } from '../system/audited-headers.ts'
 import { systemBackend } from '../system/system-backend.ts'
+import { versionHistory } from '../system/version-history.ts'
 import { tokenBackend } from '../token/backend/token-backend.ts'
 import { tokenStore } from '../token/token-store.ts'
 import { wrappingStore } from '../wrapping/wrapping-store.ts'
@@ -58,7 +60,13 @@ export async function fullServices(
     },
   })
   const wrapping = wrappingStore({ tokens, storage: barrier, cubbyholePrefix, clock, log })
-  const audit = auditBroker({ storage: barrier, classes: store.classes, clock, log, random })
+  const headers = auditedHeaders({ storage: barrier, log })
+  const versions = versionHistory({ storage: barrier, clock })
+  const audit = auditBroker({
+    ...{ storage: barrier, classes: store.classes, clock, log, random },
+    auditedHeaders: headers.current,
+    nonHmacKeys: (accessor) => mounts.nonHmacKeys(accessor),
+  })
   const roles = await openRoles(
     {
       ...{ unsealed, wrapping, clock, log, lifeCycle: components.lifeCycle(), listener: components.listener },
@@ -83,6 +91,8 @@ export async function fullServices(
         factories,
         isPerformanceSecondary,
       },
+      auditedHeaders: headers,
+      versionHistory: versions.list,
       version: options.version,
       barrier: {
         async rotate() {
@@ -102,7 +112,7 @@ export async function fullServices(
       ...{ tokens, leases, clock, log },
       storage: prefixedStore(barrier, 'sys/token/'),
       mountTtl: () => mountTtl('auth/token/'),
-      policyExists: async (name) => (await policies.get(name)) !== undefined,
+      policyExists: policies.exists,
     })
   const mounts: Mounts = mountTable({
     ...{ storage: barrier, classes: store.classes, clock, random, log, defaults, isPerformanceSecondary },
@@ -125,13 +135,19 @@ export async function fullServices(
     [/^sys\/token\//, (_key, rest) => tokens.invalidate(rest)],
     [/^sys\/expire\//, (_key, rest) => leases.invalidate(rest)],
     [/^core\/(?:local-)?audit\//, (key) => audit.invalidate(key)],
+    [/^sys\/config\/audited-headers\//, (key) => headers.invalidate(key)],
   ])
   await mounts.load()
   if (!isPerformanceSecondary()) await policies.loadDefaults()
+  await headers.load()
   await audit.load()
+  await versions.record(options.version, options.buildDate)
   await leases.restore()
   roles.start()
-  const stopPeriodic = periodicWork(log, () => mounts.periodic())
+  const stopPeriodic = periodicWork(log, async () => {
+    if (!isPerformanceSecondary()) await unsealed.keepKeyring()
+    await mounts.periodic()
+  })
 
   return {
     roles,

@@ -1,6 +1,6 @@
 /** Renewing and revoking what a mount's backend leased: the lease manager's way to the backends. */
-import type { BackendRequest, BackendResponse } from '@lockstep/backend'
-import { CoreError, type Lease, type MountTable } from '../contracts.ts'
+import { BackendError, type BackendRequest, type BackendResponse } from '@lockstep/backend'
+import type { Lease, MountTable, RoutedMount } from '../contracts.ts'
 
 export interface LeaseCalls {
   revokeBackend(lease: Lease): Promise<void>
@@ -8,9 +8,12 @@ export interface LeaseCalls {
 }
 
 export function leaseCalls(mounts: () => Pick<MountTable, 'route'>): LeaseCalls {
-  function call(lease: Lease, operation: 'renew' | 'revoke', increment: number): Promise<BackendResponse | undefined> {
-    const mount = mounts().route(lease.path)
-    if (mount === undefined) throw new CoreError('CORE_NOT_FOUND', `no mount serves the path of lease ${lease.id}`)
+  function call(
+    mount: RoutedMount,
+    lease: Lease,
+    operation: 'renew' | 'revoke',
+    increment: number,
+  ): Promise<BackendResponse | undefined> {
     const request: BackendRequest = {
       id: '',
       operation,
@@ -28,9 +31,23 @@ export function leaseCalls(mounts: () => Pick<MountTable, 'route'>): LeaseCalls 
     return mount.backend.handle(request)
   }
   return {
-    revokeBackend: async (lease) => {
-      await call(lease, 'revoke', 0)
+    async revokeBackend(lease) {
+      const mount = mounts().route(lease.path)
+      // With the mount went whatever it had leased.
+      if (mount !== undefined) await call(mount, lease, 'revoke', 0)
     },
-    renewBackend: async (lease, increment) => call(lease, 'renew', increment),
+    async renewBackend(lease, increment) {
+      const mount = mounts().route(lease.path)
+      if (mount === undefined) return undefined
+      try {
+        return await call(mount, lease, 'renew', increment)
+      } catch (error) {
+        // A backend without renewal leaves it to the TTL rules.
+        if (error instanceof BackendError && UNSUPPORTED.has(error.code)) return undefined
+        throw error
+      }
+    },
   }
 }
+
+const UNSUPPORTED: ReadonlySet<string> = new Set(['BACKEND_UNSUPPORTED_OPERATION', 'BACKEND_UNSUPPORTED_PATH'])

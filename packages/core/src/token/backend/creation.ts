@@ -109,9 +109,14 @@ function tokenType(input: CreationInput, role: TokenRole | undefined): 'service'
   const type = fixed ?? (input.type === '' ? fallback : input.type)
   if (type !== 'service' && type !== 'batch') throw invalidRequest("invalid 'token_type' value")
   if (type === 'service') return type
-  const unfit = (['explicit_max_ttl', 'num_uses', 'period', 'id'] as const).find(
-    (name) => input[name] !== '' && input[name] !== 0,
-  )
+  // The command-line client sends "0s" for what was not asked for.
+  const given = {
+    explicit_max_ttl: duration(input.explicit_max_ttl, 'explicit_max_ttl') !== 0,
+    num_uses: input.num_uses !== 0,
+    period: duration(input.period, 'period') !== 0,
+    id: input.id !== '',
+  }
+  const unfit = Object.entries(given).find(([, set]) => set)?.[0]
   if (unfit !== undefined) throw invalidRequest(`batch tokens cannot have ${JSON.stringify(unfit)} set`)
   return type
 }
