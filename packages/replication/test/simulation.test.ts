@@ -27,14 +27,14 @@ type Op =
 const KEYS = 400
 const link = fc.nat(1)
 // A few hot keys among many, so that histories of single keys get interesting.
-const key = fc.oneof(fc.nat(7), fc.nat(KEYS - 1))
+const key = fc.oneof({ weight: 2, arbitrary: fc.nat(3) }, { weight: 1, arbitrary: fc.nat(KEYS - 1) })
 const steps = fc.array(fc.nat(7), { minLength: 1, maxLength: 40 })
 const denied = fc.subarray(['secret/', 'pii/', 'moved/'])
 type Weighted = { weight: number; arbitrary: fc.Arbitrary<Op> }
 const harmless: Weighted[] = [
   { weight: 6, arbitrary: fc.record({ do: fc.constant('write' as const), key, value: fc.nat(), size: fc.nat(300) }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('delete' as const), key }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('reclass' as const), key }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('delete' as const), key }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('reclass' as const), key }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('burst' as const), count: fc.integer({ min: 1, max: 150 }) }) },
   { weight: 12, arbitrary: fc.record({ do: fc.constant('run' as const), steps }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom('tick' as const, 'settle' as const) }) },

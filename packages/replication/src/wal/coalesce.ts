@@ -1,4 +1,8 @@
-/** Several records become one batch that is applied as a whole: of several operations on a key only the outcome counts. */
+/**
+ * Several records become one batch that is applied as a whole: of several operations on a key only the outcome counts. A key
+ * that moved to another partition keeps the deletion from the one it was in before the batch, ahead of the outcome, so that
+ * batches can be joined again at the other end.
+ */
 import type { EntryGroup } from '../messages.ts'
 import type { PartitionId } from '../types.ts'
 
@@ -11,13 +15,14 @@ export interface Entry {
 }
 
 export interface EntryBatch {
+  /** Keys in the batch. */
   readonly size: number
   /** Bytes of keys and values that it takes to send or store the batch, roughly. */
   readonly bytes: number
   add(entry: Entry): void
   addGroup(group: EntryGroup): void
-  /** Every key once. */
-  entries(): Iterable<Entry>
+  /** Every key's outcome; before all of them the deletions of keys that moved. */
+  entries(): Generator<Entry>
   /** The same by partition, as messages carry them. */
   groups(): EntryGroup[]
 }
@@ -25,28 +30,42 @@ export interface EntryBatch {
 /** What one entry costs beside its key and value. */
 const ENTRY_OVERHEAD = 16
 
+interface KeyHistory {
+  /** The first operation of the batch tells where the key was before it. */
+  first: Entry
+  outcome: Entry
+}
+
 export function entryBatch(): EntryBatch {
-  const latest = new Map<string, Entry>()
+  const histories = new Map<string, KeyHistory>()
   let bytes = 0
 
   const add = (entry: Entry): void => {
     const { key } = entry
-    const earlier = latest.get(key)
-    if (earlier === undefined) {
-      latest.set(key, entry)
+    const history = histories.get(key)
+    if (history === undefined) {
+      histories.set(key, { first: entry, outcome: entry })
       bytes += cost(entry)
       return
     }
-    // A key that moves to another partition is first deleted from the old one. If it ends deleted, whoever applies the batch has
-    // to delete it from where it was before the batch, and that is what the first operation names.
-    const outcome = entry.value === null ? { ...earlier, value: null } : entry
-    latest.set(key, outcome)
-    bytes += cost(outcome) - cost(earlier)
+    bytes -= cost(history.outcome)
+    history.outcome = entry.value === null ? { ...history.first, value: null } : entry
+    bytes += cost(history.outcome)
+  }
+
+  function* moves(): Generator<Entry> {
+    for (const { first, outcome } of histories.values()) {
+      if (first.partition !== outcome.partition) yield { ...first, value: null }
+    }
+  }
+
+  function* outcomes(): Generator<Entry> {
+    for (const { outcome } of histories.values()) yield outcome
   }
 
   return {
     get size() {
-      return latest.size
+      return histories.size
     },
     get bytes() {
       return bytes
@@ -55,22 +74,27 @@ export function entryBatch(): EntryBatch {
     addGroup({ partition, mountPath, keys, values }) {
       for (let i = 0; i < keys.length; i++) add({ partition, mountPath, key: keys[i]!, value: values[i]! })
     },
-    entries: () => latest.values(),
-    groups() {
-      const groups = new Map<string, EntryGroup>()
-      for (const { partition, mountPath, key, value } of latest.values()) {
-        const name = `${partition}\n${mountPath}`
-        let group = groups.get(name)
-        if (group === undefined) {
-          group = { partition, mountPath, keys: [], values: [] }
-          groups.set(name, group)
-        }
-        group.keys.push(key)
-        group.values.push(value)
-      }
-      return [...groups.values()]
+    *entries() {
+      yield* moves()
+      yield* outcomes()
     },
+    groups: () => [...grouped(moves()), ...grouped(outcomes())],
   }
+}
+
+function grouped(entries: Iterable<Entry>): EntryGroup[] {
+  const groups = new Map<string, EntryGroup>()
+  for (const { partition, mountPath, key, value } of entries) {
+    const name = `${partition}\n${mountPath}`
+    let group = groups.get(name)
+    if (group === undefined) {
+      group = { partition, mountPath, keys: [], values: [] }
+      groups.set(name, group)
+    }
+    group.keys.push(key)
+    group.values.push(value)
+  }
+  return [...groups.values()]
 }
 
 function cost(entry: Entry): number {
