@@ -1,9 +1,9 @@
 import { LosslessNumber, parse } from 'lossless-json'
 import { describe, expect, it } from 'vitest'
-import { type Field, parseFields } from './field.ts'
+import { type Field, fieldReader } from './field.ts'
 import { BackendError, field, hasLosslessNumber, parseDuration, stringifyJson } from './index.ts'
 
-const read = (definition: Field<unknown>, value: unknown) => parseFields({ x: definition }, { x: value }).x
+const read = (definition: Field<unknown>, value: unknown) => fieldReader({ x: definition })({ x: value }).x
 const reason = (definition: Field<unknown>, value: unknown) => {
   try {
     read(definition, value)
@@ -68,7 +68,7 @@ describe('fields', () => {
   })
 
   it('does not read inherited properties', () => {
-    expect(parseFields({ constructor: field.string() }, {})).toEqual({ constructor: undefined })
+    expect(fieldReader({ constructor: field.string() })({})).toEqual({ constructor: undefined })
   })
 })
 

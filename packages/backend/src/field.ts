@@ -70,17 +70,21 @@ export const field = {
   list: builder('slice', convertList),
 }
 
-/** Reads `fields` out of `data`; unknown keys are ignored. */
-export function parseFields(fields: Fields, data: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const values: Record<string, unknown> = {}
-  for (const name in fields) {
-    const definition = fields[name]!
-    const raw = Object.hasOwn(data, name) ? data[name] : undefined
-    const value = raw === undefined ? undefined : converted(name, definition, raw)
-    if (value === undefined && definition.required) throw new BackendError('BACKEND_INVALID_REQUEST', `missing ${name}`)
-    values[name] = value === undefined ? definition.fallback : value
+/** A function that reads `fields` out of a request's data; unknown keys are ignored. */
+export function fieldReader(fields: Fields): (data: Readonly<Record<string, unknown>>) => Record<string, unknown> {
+  const entries = Object.entries(fields)
+  const absent: Record<string, unknown> = {}
+  for (const [name, definition] of entries) absent[name] = definition.fallback
+  return (data) => {
+    const values = { ...absent }
+    for (const [name, definition] of entries) {
+      const raw = Object.hasOwn(data, name) ? data[name] : undefined
+      const value = raw === undefined ? undefined : converted(name, definition, raw)
+      if (value !== undefined) values[name] = value
+      else if (definition.required) throw new BackendError('BACKEND_INVALID_REQUEST', `missing ${name}`)
+    }
+    return values
   }
-  return values
 }
 
 function converted(name: string, definition: Field<unknown>, raw: unknown): unknown {

@@ -1,4 +1,4 @@
-import type { Fields, FieldValues } from './field.ts'
+import { type Fields, type FieldValues, fieldReader } from './field.ts'
 import type { BackendRequest, BackendResponse, Operation } from './types.ts'
 
 type ParamName<Segment extends string> = Segment extends `:${infer Name}*`
@@ -45,6 +45,7 @@ export interface PathDefinition<Pattern extends string, F extends Fields> {
 export interface Path {
   readonly pattern: string
   readonly fields: Fields
+  readonly readFields: (data: Readonly<Record<string, unknown>>) => Record<string, unknown>
   readonly operations: Readonly<Partial<Record<Operation, ErasedHandler>>>
   readonly exists: ((request: ErasedRequest) => Promise<boolean> | boolean) | undefined
   readonly help: string
@@ -64,9 +65,11 @@ export function path<const Pattern extends string, F extends Fields = NoFields>(
   definition: PathDefinition<Pattern, F>,
 ): Path {
   const operations = definition.operations as unknown as Path['operations']
+  const fields = definition.fields ?? {}
   return {
     pattern,
-    fields: definition.fields ?? {},
+    fields,
+    readFields: fieldReader(fields),
     operations: { ...operations, create: operations.create ?? operations.update },
     exists: definition.exists as unknown as Path['exists'],
     help: definition.help ?? '',

@@ -36,50 +36,55 @@ describe.each(vectors.keys.map((key) => [key.name, key] as const))('%s', (name, 
     }
   })
 
-  it.runIf(key.encrypt)('decrypts', async () => {
-    for (const { request, ciphertext } of key.encrypt!) {
-      const { plaintext, key_version, ...input } = request
-      expect(await call(`decrypt/${name}`, { ...input, ciphertext })).toEqual({ plaintext: vectors.input })
-    }
-  })
+  if (key.encrypt)
+    it('decrypts', async () => {
+      for (const { request, ciphertext } of key.encrypt!) {
+        const { plaintext, key_version, ...input } = request
+        expect(await call(`decrypt/${name}`, { ...input, ciphertext })).toEqual({ plaintext: vectors.input })
+      }
+    })
 
-  it.runIf(key.mode === 'convergent')('encrypts to the same ciphertext', async () => {
-    for (const { request, ciphertext } of key.encrypt!) {
-      expect(await call(`encrypt/${name}`, request)).toMatchObject({ ciphertext })
-    }
-  })
+  if (key.mode === 'convergent')
+    it('encrypts to the same ciphertext', async () => {
+      for (const { request, ciphertext } of key.encrypt!) {
+        expect(await call(`encrypt/${name}`, request)).toMatchObject({ ciphertext })
+      }
+    })
 
-  it.runIf(key.hmac)('makes and verifies the same HMACs', async () => {
-    for (const { algorithm, hmac } of key.hmac!) {
-      expect(await call(`hmac/${name}/${algorithm}`, { input: vectors.input })).toEqual({ hmac })
-      expect(await call(`verify/${name}/${algorithm}`, { input: vectors.input, hmac })).toEqual({ valid: true })
-      expect(await call(`verify/${name}/${algorithm}`, { input: wrong, hmac })).toEqual({ valid: false })
-    }
-  })
+  if (key.hmac)
+    it('makes and verifies the same HMACs', async () => {
+      for (const { algorithm, hmac } of key.hmac!) {
+        expect(await call(`hmac/${name}/${algorithm}`, { input: vectors.input })).toEqual({ hmac })
+        expect(await call(`verify/${name}/${algorithm}`, { input: vectors.input, hmac })).toEqual({ valid: true })
+        expect(await call(`verify/${name}/${algorithm}`, { input: wrong, hmac })).toEqual({ valid: false })
+      }
+    })
 
-  it.runIf(key.sign)('verifies signatures and refuses changed ones', async () => {
-    for (const { algorithm, request, signature } of key.sign!) {
-      const path = `verify/${name}/${algorithm}`
-      expect(await call(path, { ...request, signature }), JSON.stringify(request)).toEqual({ valid: true })
-      const input = Buffer.from(request.input as string, 'base64')
-      input[0]! ^= 1
-      expect(await call(path, { ...request, input: input.toString('base64'), signature })).toEqual({ valid: false })
-      const body = Buffer.from(signature.slice(9), request.marshaling_algorithm === 'jws' ? 'base64url' : 'base64')
-      body[body.length - 1]! ^= 1
-      const changed =
-        signature.slice(0, 9) + body.toString(request.marshaling_algorithm === 'jws' ? 'base64url' : 'base64')
-      expect(await call(path, { ...request, signature: changed })).toEqual({ valid: false })
-    }
-  })
+  if (key.sign)
+    it('verifies signatures and refuses changed ones', async () => {
+      for (const { algorithm, request, signature } of key.sign!) {
+        const path = `verify/${name}/${algorithm}`
+        expect(await call(path, { ...request, signature }), JSON.stringify(request)).toEqual({ valid: true })
+        const input = Buffer.from(request.input as string, 'base64')
+        input[0]! ^= 1
+        expect(await call(path, { ...request, input: input.toString('base64'), signature })).toEqual({ valid: false })
+        const body = Buffer.from(signature.slice(9), request.marshaling_algorithm === 'jws' ? 'base64url' : 'base64')
+        body[body.length - 1]! ^= 1
+        const changed =
+          signature.slice(0, 9) + body.toString(request.marshaling_algorithm === 'jws' ? 'base64url' : 'base64')
+        expect(await call(path, { ...request, signature: changed })).toEqual({ valid: false })
+      }
+    })
 
-  it.runIf(key.sign)('makes signatures that verify', async () => {
-    for (const { algorithm, request, signature } of key.sign!) {
-      const made = await call(`sign/${name}/${algorithm}`, request)
-      if (key.deterministic) expect(made.signature).toBe(signature)
-      const check = { ...request, signature: made.signature }
-      expect(await call(`verify/${name}/${algorithm}`, check), JSON.stringify(request)).toEqual({ valid: true })
-    }
-  })
+  if (key.sign)
+    it('makes signatures that verify', async () => {
+      for (const { algorithm, request, signature } of key.sign!) {
+        const made = await call(`sign/${name}/${algorithm}`, request)
+        if (key.deterministic) expect(made.signature).toBe(signature)
+        const check = { ...request, signature: made.signature }
+        expect(await call(`verify/${name}/${algorithm}`, check), JSON.stringify(request)).toEqual({ valid: true })
+      }
+    })
 
   it('backs up what can be restored to the same key', async () => {
     const { backup } = (await bed.read(`backup/${name}`)) as { backup: string }

@@ -2,8 +2,16 @@
  * A private place per token. Storage: `<cubbyholeId>/<path>`; core deletes that prefix when the token is revoked. Mount it as
  * `local`: a cubbyhole never replicates.
  */
-import { BackendError, type BackendFactory, type BackendRequest, keyList, path, pathBackend } from '@lockstep/backend'
-import { decodeSecret, encodeSecret } from '../secret-record.ts'
+import {
+  BackendError,
+  type BackendFactory,
+  type BackendRequest,
+  decodeExactJson,
+  encodeExactJson,
+  keyList,
+  path,
+  pathBackend,
+} from '@lockstep/backend'
 
 /** Secrets that only the token that wrote them can read. */
 export function cubbyholeEngine(): BackendFactory {
@@ -26,14 +34,14 @@ export function cubbyholeEngine(): BackendFactory {
           operations: {
             async read(request) {
               const record = await request.storage.get(folderOf(request) + request.path)
-              return record && { data: decodeSecret(record) }
+              return record && { data: decodeExactJson(record) }
             },
             async update(request) {
               const folder = folderOf(request)
               if (Object.keys(request.data).length === 0) {
                 throw new BackendError('BACKEND_INVALID_REQUEST', 'missing data fields')
               }
-              await request.storage.put(folder + request.path, encodeSecret(request.data))
+              await request.storage.put(folder + request.path, encodeExactJson(request.data))
               return undefined
             },
             async delete(request) {

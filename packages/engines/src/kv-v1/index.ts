@@ -5,13 +5,14 @@ import {
   BackendError,
   type BackendFactory,
   type BackendRequest,
+  decodeExactJson,
+  encodeExactJson,
   isLosslessNumber,
   keyList,
   parseDuration,
   path,
   pathBackend,
 } from '@lockstep/backend'
-import { decodeSecret, encodeSecret } from '../secret-record.ts'
 
 /** `kv` version 1: read, write, delete and list of JSON objects. */
 export function kvV1Engine(): BackendFactory {
@@ -36,14 +37,14 @@ export function kvV1Engine(): BackendFactory {
             async read(request) {
               const record = await request.storage.get(request.path)
               if (record === undefined) return undefined
-              const data = decodeSecret(record)
+              const data = decodeExactJson(record)
               return { data, leaseDuration: leaseDuration(data, context.ttl().default) }
             },
             async update(request) {
               if (Object.keys(request.data).length === 0) {
                 throw new BackendError('BACKEND_INVALID_REQUEST', 'missing data fields')
               }
-              await request.storage.put(request.path, encodeSecret(request.data))
+              await request.storage.put(request.path, encodeExactJson(request.data))
               return undefined
             },
             async delete(request) {

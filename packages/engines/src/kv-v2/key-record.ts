@@ -7,7 +7,7 @@
  * | 1 | format, 1 |
  * | 4 | length of the metadata, big-endian |
  * | … | metadata, UTF-8 JSON of `KeyMetadata` |
- * | … | current version's data (secret-record.ts); empty when destroyed or when there is no version |
+ * | … | current version's data (encodeExactJson); empty when destroyed or when there is no version |
  */
 import { jsonText } from '@lockstep/backend'
 

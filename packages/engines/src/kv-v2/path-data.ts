@@ -1,6 +1,7 @@
 import {
   BackendError,
   type BackendResponse,
+  decodeExactJson,
   field,
   isLosslessNumber,
   type Path,
@@ -8,7 +9,6 @@ import {
   path,
   type Transaction,
 } from '@lockstep/backend'
-import { decodeSecret } from '../secret-record.ts'
 import { emptyNotFound, versionMetadata } from './answers.ts'
 import type { MountConfig, MountConfigStore } from './config.ts'
 import { decodeKeyRecord, encodeKeyRecord, type KeyRecord, keyRecordKey, newMetadata, noData } from './key-record.ts'
@@ -29,7 +29,7 @@ export function dataPath(configs: MountConfigStore, now: () => number): Path {
     if (found === undefined) return undefined
     const metadata = versionMetadata(found.metadata, found.version)
     if (found.data === undefined) return { status: 404, data: { data: null, metadata } }
-    return { data: { data: decodeSecret(found.data), metadata } }
+    return { data: { data: decodeExactJson(found.data), metadata } }
   }
 
   async function write(request: Request): Promise<BackendResponse> {
@@ -54,7 +54,7 @@ export function dataPath(configs: MountConfigStore, now: () => number): Path {
       if (record === undefined || current === undefined) return emptyNotFound
       checkCas(request, record, config)
       if (!isReadable(current, now())) return { status: 404, data: versionMetadata(record.metadata, current) }
-      const data = mergePatch(decodeSecret(record.currentData), change)
+      const data = mergePatch(decodeExactJson(record.currentData), change)
       return added(transaction, request, record, data, config)
     })
   }

@@ -1,5 +1,4 @@
-import { field, isLosslessNumber, type Path, path } from '@lockstep/backend'
-import { decodeSecret } from '../secret-record.ts'
+import { decodeExactJson, field, isLosslessNumber, type Path, path } from '@lockstep/backend'
 import { versionMetadata } from './answers.ts'
 import { readVersion } from './stored-version.ts'
 
@@ -18,7 +17,7 @@ export function subkeysPath(now: () => number): Path {
         const metadata = versionMetadata(found.metadata, found.version)
         if (found.data === undefined) return { status: 404, data: { metadata, subkeys: null } }
         const depth = request.field.depth ?? 0
-        return { data: { metadata, subkeys: hidden(decodeSecret(found.data), depth > 0 ? depth : Infinity) } }
+        return { data: { metadata, subkeys: hidden(decodeExactJson(found.data), depth > 0 ? depth : Infinity) } }
       },
     },
   })

@@ -1,5 +1,4 @@
-import type { Transaction } from '@lockstep/backend'
-import { encodeSecret } from '../secret-record.ts'
+import { encodeExactJson, type Transaction } from '@lockstep/backend'
 import type { MountConfig } from './config.ts'
 import {
   encodeKeyRecord,
@@ -44,7 +43,7 @@ export async function addVersion(
     await transaction.put(versionKey(path, former), record.currentData)
   }
   for (const number of dropped) if (number !== former) await transaction.delete(versionKey(path, number))
-  record.currentData = encodeSecret(data)
+  record.currentData = encodeExactJson(data)
   await transaction.put(keyRecordKey(path), encodeKeyRecord(record))
   return version
 }

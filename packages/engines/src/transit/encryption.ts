@@ -7,10 +7,10 @@ import {
   type DecipherGCM,
   privateDecrypt,
   publicEncrypt,
-  randomBytes,
 } from 'node:crypto'
 import { traitsOf } from './key-type.ts'
 import { derive, type KeyVersion } from './key-version.ts'
+import { randomNonce } from './nonce.ts'
 import { contextFor, refuse, type TransitKey, versionThatMade, versionToUse } from './transit-key.ts'
 import { parseVersionedText, versionedText } from './versioned-text.ts'
 
@@ -85,9 +85,8 @@ function sealingKey(
   length: number,
   plaintext: Buffer,
 ): { secret: Buffer; nonce: Buffer } {
-  if (context === undefined) return { secret: version.secret, nonce: randomBytes(nonceLength) }
-  if (!key.settings.convergent)
-    return { secret: derive(version.secret, context, length), nonce: randomBytes(nonceLength) }
+  if (context === undefined) return { secret: version.secret, nonce: randomNonce() }
+  if (!key.settings.convergent) return { secret: derive(version.secret, context, length), nonce: randomNonce() }
   const derived = derive(version.secret, context, length + 32)
   const nonce = createHmac('sha256', derived.subarray(length)).update(plaintext).digest().subarray(0, nonceLength)
   return { secret: derived.subarray(0, length), nonce }
