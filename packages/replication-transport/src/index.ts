@@ -2,6 +2,7 @@ export type { Address } from './address.ts'
 export { parseAddress } from './address.ts'
 export type { DialOptions } from './cluster-dialer.ts'
 export { dialCluster } from './cluster-dialer.ts'
+export { clusterListener } from './cluster-listener.ts'
 export type {
   AuthorizedPeer,
   ClusterListener,
@@ -9,8 +10,7 @@ export type {
   ClusterProtocol,
   ConnectionRefusal,
   ProtocolRegistration,
-} from './cluster-listener.ts'
-export { clusterListener } from './cluster-listener.ts'
+} from './cluster-protocol.ts'
 export type { TransportErrorCode } from './errors.ts'
 export { TransportError } from './errors.ts'
 export type { FrameReader } from './frames.ts'
