@@ -5,8 +5,17 @@ export interface LosslessNumberLike {
   toString(): string
 }
 
+const JSON_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/
+
+/**
+ * Whether a parser made it. A client may send an object of the same shape: that one has the prototype of plain objects, and must
+ * neither be written as raw text nor be taken for a number by audit or policy.
+ */
 export function isLosslessNumber(value: unknown): value is LosslessNumberLike {
-  return (
-    typeof value === 'object' && value !== null && (value as { isLosslessNumber?: unknown }).isLosslessNumber === true
-  )
+  if (typeof value !== 'object' || value === null) return false
+  if ((value as { isLosslessNumber?: unknown }).isLosslessNumber !== true) return false
+  const prototype = Object.getPrototypeOf(value)
+  if (prototype === Object.prototype || prototype === null) return false
+  const text = (value as { value?: unknown }).value
+  return typeof text === 'string' && JSON_NUMBER.test(text)
 }

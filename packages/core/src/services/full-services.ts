@@ -75,6 +75,15 @@ export async function fullServices(
     },
     options,
   )
+  /** Sealing waits for the requests under way, of which the one that asks for it is one. */
+  const sealSoon = (): void => {
+    setImmediate(() => {
+      components
+        .lifeCycle()
+        .seal()
+        .catch((error: unknown) => log.error('sealing failed', { error: String(error) }))
+    })
+  }
   const system = () =>
     systemBackend({
       ...{
@@ -102,7 +111,7 @@ export async function fullServices(
         },
         keyStatus: () => unsealed.keyring().terms().at(-1)!,
       },
-      seal: () => components.lifeCycle().seal(),
+      seal: async () => sealSoon(),
       stepDown: async () => log.info('step-down asked of a node without standbys: nothing to do'),
       sanitizedConfig: options.sanitizedConfig && (() => options.sanitizedConfig!),
       extraPaths: replicationPaths(roles),
