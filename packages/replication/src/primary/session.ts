@@ -90,7 +90,7 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
 
   const resume = (cursor: Cursor, now: number): PrimaryEffect[] => {
     acknowledged = cursor
-    return [{ type: 'retain', index: cursor.index }, welcome('stream', ''), ...startStream(cursor, now)]
+    return [welcome('stream', ''), ...startStream(cursor, now)]
   }
 
   const onHello = (hello: Hello): PrimaryEffect[] => {
