@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { type PathsFilter, type PathsFilterSettings, pathsFilter } from '@lockstep/paths-filter'
 import { CLASSES_OF_KIND, type LinkKind, type View } from '@lockstep/replication'
+import { CORE } from '@lockstep/storage-classes'
 
 export interface FilteredViewOptions {
   kind: LinkKind
@@ -31,8 +32,12 @@ export function filteredView(options: FilteredViewOptions): FilteredView {
       return id
     },
     setFilter,
-    ships: (partition, mountPath) =>
-      CLASSES_OF_KIND[kind].includes(partition.class) && (filter === undefined || filter.allows(mountPath)),
+    ships(partition, mountPath) {
+      if (!CLASSES_OF_KIND[kind].includes(partition.class)) return false
+      if (filter === undefined) return true
+      // Only the core has no path of its own: a mount whose path is not known any more could be a withheld one.
+      return (mountPath !== '' || partition.mount === CORE) && filter.allows(mountPath)
+    },
     mountPathOf: (mount) => options.mountPathOf(mount),
   }
 }

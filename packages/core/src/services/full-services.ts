@@ -124,7 +124,16 @@ export async function fullServices(
       policyExists: policies.exists,
     })
   const mounts: Mounts = mountTable({
-    ...{ storage: barrier, classes: store.classes, clock, random, log, defaults, isPerformanceSecondary },
+    ...{ storage: barrier, clock, random, log, defaults, isPerformanceSecondary },
+    classes: {
+      registerMount(mount) {
+        const before = store.classes.mountPath(mount.uuid)
+        store.classes.registerMount(mount)
+        // What a filter says of a mount may differ under its new path.
+        if (before !== undefined && before !== mount.mountPath) roles.mountsChanged()
+      },
+      unregisterMount: (uuid) => store.classes.unregisterMount(uuid),
+    },
     factories: {
       secret: new Map([...factories.secret, ['system', system]]),
       auth: new Map([...factories.auth, ['token', token]]),
