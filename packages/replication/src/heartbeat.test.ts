@@ -10,7 +10,12 @@ test('two clocks 500 ms apart, 40 ms each way', () => {
   expect(ours.due(10_999, report)).toBeUndefined()
   const pong = theirs.onPing(ping, 10_540)
   ours.onPong(pong, 10_080)
-  expect(ours.status(10_080)).toMatchObject({ lastHeartbeat: 10_080, roundTripMs: 80, clockSkewMs: 500, canaryAgeMs: 0 })
+  expect(ours.status(10_080)).toMatchObject({
+    lastHeartbeat: 10_080,
+    roundTripMs: 80,
+    clockSkewMs: 500,
+    canaryAgeMs: 0,
+  })
   theirs.onPong({ type: 'pong', echo: 10_500, time: 10_040 }, 10_580)
   expect(theirs.status(10_580)).toMatchObject({
     clockSkewMs: -500,

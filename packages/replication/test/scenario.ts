@@ -6,9 +6,9 @@ import {
   CLASSES_OF_KIND,
   type LinkKind,
   type Message,
+  type PrimaryEffect,
   parsePartitionId,
   type SecondaryEffect,
-  type PrimaryEffect,
 } from '@lockstep/replication'
 import { type ModelCluster, modelCluster } from './model-cluster.ts'
 import { type SimulatedLink, simulatedLink } from './simulated-link.ts'
@@ -203,7 +203,14 @@ export function scenario(): { play(commands: readonly string[]): string[] } {
       for (const { partition } of secondary.contents().values()) {
         counts.set(partition, (counts.get(partition) ?? 0) + 1)
       }
-      out.push(`secondary holds: ${[...counts].sort().map(([id, count]) => `${id} ${count}`).join(', ') || 'nothing'}`)
+      out.push(
+        `secondary holds: ${
+          [...counts]
+            .sort()
+            .map(([id, count]) => `${id} ${count}`)
+            .join(', ') || 'nothing'
+        }`,
+      )
       const inScope = (id: string) => CLASSES_OF_KIND[kind].some((name) => id.startsWith(`${name}/`))
       const shipped = (id: string) =>
         inScope(id) && !denied.includes(primary.mounts.get(parsePartitionId(id)!.mount) ?? '')
@@ -244,9 +251,11 @@ function show(message: Message): string {
 
 function showField(name: string, value: unknown): string {
   if (value === null) return ''
-  if (name === 'groups' || name === 'group') return [value].flat().map(showGroup).join(' ')
-  if (name === 'items') return (value as { partition: string; count: number }[]).map((i) => `${i.partition}(${i.count})`).join(' ')
-  if (name === 'nodes') return (value as { kind: string; count: number }[]).map((n) => `${n.kind}(${n.count})`).join(' ')
+  if (name === 'groups' || name === 'group') return ([value].flat() as ShownGroup[]).map(showGroup).join(' ')
+  if (name === 'items')
+    return (value as { partition: string; count: number }[]).map((i) => `${i.partition}(${i.count})`).join(' ')
+  if (name === 'nodes')
+    return (value as { kind: string; count: number }[]).map((n) => `${n.kind}(${n.count})`).join(' ')
   if (name === 'keyIds') return `keys=${(value as Uint8Array).length / 16}`
   if (name === 'paths') return `paths=${(value as string[]).map((path) => path || 'root').join(',')}`
   if (value instanceof Uint8Array) return name
@@ -255,10 +264,14 @@ function showField(name: string, value: unknown): string {
     return `${name}=${cursor.epoch}.${cursor.index}`
   }
   if (typeof value === 'object') return `${name}=${JSON.stringify(value)}`
-  return value === '' ? '' : `${name}=${typeof value === 'string' && value.includes(' ') ? JSON.stringify(value) : value}`
+  return value === ''
+    ? ''
+    : `${name}=${typeof value === 'string' && value.includes(' ') ? JSON.stringify(value) : value}`
 }
 
-function showGroup(group: { partition: string; keys: string[]; values: (Uint8Array | null)[] }): string {
+type ShownGroup = { partition: string; keys: string[]; values: (Uint8Array | null)[] }
+
+function showGroup(group: ShownGroup): string {
   const names = group.keys.map((key, at) => (group.values[at] === null ? `-${key}` : key))
   const shown = names.length > 5 ? `${names.length} keys` : names.join(',')
   return `${group.partition}{${shown}}`

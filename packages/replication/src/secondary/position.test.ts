@@ -5,10 +5,12 @@ test('round trip', () => {
   const cursor = { epoch: 2, index: 77, digest: new Uint8Array(32).fill(9) }
   for (const position of [NO_POSITION, { clusterId: 'c', epoch: 3, view: 'v', cursor }]) {
     const decoded = decodePosition(encodePosition(position))
-    expect({ ...decoded, cursor: decoded.cursor && { ...decoded.cursor, digest: [...decoded.cursor.digest] } }).toEqual({
-      ...position,
-      cursor: position.cursor && { ...position.cursor, digest: [...position.cursor.digest] },
-    })
+    expect({ ...decoded, cursor: decoded.cursor && { ...decoded.cursor, digest: [...decoded.cursor.digest] } }).toEqual(
+      {
+        ...position,
+        cursor: position.cursor && { ...position.cursor, digest: [...position.cursor.digest] },
+      },
+    )
   }
 })
 

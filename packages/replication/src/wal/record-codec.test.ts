@@ -7,7 +7,9 @@ import { decodeRecord, encodeRecord, RECORD_LIMITS } from './record-codec.ts'
 
 const runs = { numRuns: process.env.SLOW ? 5000 : 300 }
 const text = (minLength: number, maxLength: number) =>
-  fc.string({ unit: 'binary', minLength, maxLength }).filter((each) => (each as { isWellFormed?(): boolean }).isWellFormed!())
+  fc
+    .string({ unit: 'binary', minLength, maxLength })
+    .filter((each) => (each as { isWellFormed?(): boolean }).isWellFormed!())
 const operation = fc.record({
   partition: fc.record({
     class: fc.constantFrom('replicated' as const, 'local' as const),
