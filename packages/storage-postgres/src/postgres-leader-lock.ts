@@ -1,6 +1,7 @@
 import { type LeaderLock, type Leadership, StorageError } from '@lockstep/storage'
 import { Client } from 'pg'
-import { clientConfig, type PostgresConnection } from './connection.ts'
+import { clientConfig } from './client-config.ts'
+import type { PostgresConnection } from './connection.ts'
 import { registerFence } from './fence.ts'
 import { Lane } from './lane.ts'
 import { advisoryKey, type Names, namesOf } from './names.ts'

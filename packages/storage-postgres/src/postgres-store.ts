@@ -12,8 +12,9 @@ import {
   type Transaction,
   type WriteOperation,
 } from '@lockstep/storage'
+import { clientConfig } from './client-config.ts'
 import { FIRST_PAGE, getOne, getSeveral, listChildren, type Run, scanPages } from './committed-reads.ts'
-import { clientConfig, type PostgresConnection } from './connection.ts'
+import type { PostgresConnection } from './connection.ts'
 import { type Fence, fenceOf, notLeader } from './fence.ts'
 import { Lane, type Lease, type Statement } from './lane.ts'
 import { namesOf } from './names.ts'

@@ -1,0 +1,36 @@
+import type { ClientConfig } from 'pg'
+import type { PostgresConnection } from './connection.ts'
+
+/** Settings every session has, whatever the server's or the role's defaults are. */
+const SESSION = {
+  // Acknowledged means flushed to disk (and by the synchronous standbys, where there are some).
+  synchronous_commit: 'on',
+  bytea_output: 'hex',
+  // Each statement here is an index lookup or a bounded index range; on a table without statistics yet the planner
+  // would now and then choose to read all of it.
+  enable_seqscan: 'off',
+  enable_bitmapscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  jit: 'off',
+  // A client that vanished must not hold locks for longer than this.
+  idle_in_transaction_session_timeout: '60s',
+  tcp_keepalives_idle: '5',
+  tcp_keepalives_interval: '2',
+  tcp_keepalives_count: '3',
+} as const
+
+export function clientConfig(
+  connection: string | PostgresConnection,
+  session: Record<string, string> = {},
+): ClientConfig {
+  const options = Object.entries({ ...SESSION, ...session }).map(([name, value]) => `-c ${name}=${value}`)
+  return {
+    ...(typeof connection === 'string' ? { connectionString: connection } : connection),
+    options: options.join(' '),
+    application_name: 'lockstep',
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 5000,
+    connectionTimeoutMillis: 10_000,
+  }
+}
