@@ -27,6 +27,12 @@ export function isCidr(text: string, allowAddress: boolean): boolean {
   return (allowAddress || text.includes('/')) && parse(text) !== undefined
 }
 
+/** A block of one address is shown as the address. */
+export function shortCidr(text: string): string {
+  const suffix = text.includes(':') ? '/128' : '/32'
+  return text.endsWith(suffix) ? text.slice(0, -suffix.length) : text
+}
+
 /** Whether each of `inner` lies within one of `outer`. */
 export function isSubset(inner: readonly string[], outer: readonly string[]): boolean {
   return inner.every((text) => {

@@ -2,7 +2,7 @@
  * The token settings every auth method's users or roles have: the `token_*` fields and their older names.
  */
 import { type AuthGrant, BackendError, field } from '@lockstep/backend'
-import { isCidr } from './cidr.ts'
+import { isCidr, shortCidr } from './cidr.ts'
 
 /** Durations in seconds, 0 = the mount's. */
 export interface TokenParams {
@@ -65,7 +65,7 @@ export function newTokenParams(): TokenParams {
 }
 
 /**
- * The settings after a write, and warnings about it.
+ * The settings after a write.
  *
  * @throws BackendError when the result makes no sense
  */
@@ -73,9 +73,8 @@ export function changedTokenParams(
   before: TokenParams,
   given: TokenFieldValues,
   legacy: LegacyValues = {},
-): { params: TokenParams; warnings: string[] } {
+): TokenParams {
   const params = structuredClone(before)
-  const warnings: string[] = []
   applyLegacy(params, given, legacy)
   params.ttl = given.token_ttl ?? params.ttl
   params.maxTtl = given.token_max_ttl ?? params.maxTtl
@@ -85,11 +84,11 @@ export function changedTokenParams(
   params.boundCidrs = given.token_bound_cidrs ?? params.boundCidrs
   params.noDefaultPolicy = given.token_no_default_policy ?? params.noDefaultPolicy
   params.numUses = given.token_num_uses ?? params.numUses
-  if (given.token_type !== undefined) params.type = tokenType(given.token_type, warnings)
+  if (given.token_type !== undefined) params.type = tokenType(given.token_type)
   params.policies = params.policies.filter((policy) => policy !== '')
-  params.boundCidrs = params.boundCidrs.filter((range) => range !== '')
+  params.boundCidrs = params.boundCidrs.filter((range) => range !== '').map(shortCidr)
   check(params)
-  return { params, warnings }
+  return params
 }
 
 // A legacy name counts only while its modern name is not given; giving the modern name alone ends the repetition.
@@ -103,7 +102,7 @@ function applyLegacy(params: TokenParams, given: TokenFieldValues, legacy: Legac
   }
 }
 
-function tokenType(text: string, warnings: string[]): TokenParams['type'] {
+function tokenType(text: string): TokenParams['type'] {
   switch (text) {
     case '':
     case 'default':
@@ -111,12 +110,6 @@ function tokenType(text: string, warnings: string[]): TokenParams['type'] {
     case 'service':
     case 'batch':
       return text
-    case 'default-service':
-      warnings.push('default-service has no useful meaning; adjusting to service')
-      return 'service'
-    case 'default-batch':
-      warnings.push('default-batch has no useful meaning; adjusting to batch')
-      return 'batch'
     default:
       return refuse(`invalid 'token_type' value ${JSON.stringify(text)}`)
   }

@@ -87,7 +87,8 @@ export function convertStringMap(raw: unknown): Record<string, string> {
 }
 
 export function convertMap(raw: unknown): Record<string, unknown> {
-  if (raw === null) return {}
+  // PHP clients send an empty object as [].
+  if (raw === null || (Array.isArray(raw) && raw.length === 0)) return {}
   if (typeof raw === 'object' && !Array.isArray(raw) && !isLosslessNumber(raw)) return raw as Record<string, unknown>
   throw new ConversionError(mismatch('map[string]interface {}', raw))
 }

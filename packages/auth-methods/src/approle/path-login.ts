@@ -1,12 +1,4 @@
-import {
-  type AuthGrant,
-  BackendError,
-  type BackendRequest,
-  type BackendResponse,
-  field,
-  type Path,
-  path,
-} from '@lockstep/backend'
+import { type AuthGrant, type BackendRequest, type BackendResponse, field, type Path, path } from '@lockstep/backend'
 import { addressRanges } from '../cidr.ts'
 import { refuse, tokenGrant } from '../token-params.ts'
 import type { LoadedRole } from './role.ts'
@@ -20,7 +12,6 @@ export function loginPath(roles: RoleStore, secretIds: SecretIdStore, now: () =>
   async function spent(role: LoadedRole, secretId: string, address: string): Promise<SecretId> {
     const entry = (await secretIds.find(role, secretId, now())) ?? refuse(invalid)
     if (!addressRanges(entry.cidrList).contains(address)) refuse(invalid)
-    if (!addressRanges(role.secretIdBoundCidrs).contains(address)) refuse(invalid)
     if (entry.numUses > 0 && !(await secretIds.use(role, secretId, now()))) refuse(invalid)
     return entry
   }
@@ -36,6 +27,8 @@ export function loginPath(roles: RoleStore, secretIds: SecretIdStore, now: () =>
         const { role_id, secret_id } = request.field
         if (role_id === '') refuse('missing role_id')
         const role = (await roles.byRoleId(role_id.trim())) ?? refuse(invalid)
+        // Also without a secret id: it may be the role's only constraint.
+        if (!addressRanges(role.secretIdBoundCidrs).contains(request.remoteAddress)) refuse(invalid)
         let entry: SecretId | undefined
         if (role.bindSecretId) {
           if (secret_id === '') refuse('missing secret_id')
@@ -43,9 +36,6 @@ export function loginPath(roles: RoleStore, secretIds: SecretIdStore, now: () =>
         }
         const grant = tokenGrant(role.token)
         if (entry !== undefined && entry.tokenBoundCidrs.length > 0) grant.boundCidrs = entry.tokenBoundCidrs
-        if (!addressRanges(grant.boundCidrs).contains(request.remoteAddress)) {
-          throw new BackendError('BACKEND_PERMISSION_DENIED', 'permission denied')
-        }
         const auth: AuthGrant = {
           ...grant,
           displayName: '',

@@ -95,12 +95,19 @@ export function changeRole(role: Role, isNew: boolean, given: RoleValues): strin
   role.secretIdNumUses = given.secret_id_num_uses ?? role.secretIdNumUses
   if (role.secretIdNumUses < 0) refuse('secret_id_num_uses cannot be negative')
   role.secretIdTtl = given.secret_id_ttl ?? role.secretIdTtl
-  const { params, warnings } = changedTokenParams(role.token, given, legacyValues(given))
-  role.token = params
-  if (!role.bindSecretId && role.secretIdBoundCidrs.length === 0 && params.boundCidrs.length === 0) {
+  const { given: adjusted, warnings } = adjustedType(given)
+  role.token = changedTokenParams(role.token, adjusted, legacyValues(given))
+  if (!role.bindSecretId && role.secretIdBoundCidrs.length === 0 && role.token.boundCidrs.length === 0) {
     refuse('at least one constraint should be enabled on the role')
   }
   return warnings
+}
+
+function adjustedType(given: RoleValues): { given: RoleValues; warnings: string[] } {
+  const type = given.token_type
+  if (type !== 'default-service' && type !== 'default-batch') return { given, warnings: [] }
+  const token_type = type.slice('default-'.length)
+  return { given: { ...given, token_type }, warnings: [`${type} has no useful meaning; adjusting to ${token_type}`] }
 }
 
 export function checkCidr(range: string): void {

@@ -1,4 +1,4 @@
-import { type BackendResponse, field, keyList, type Path, path } from '@lockstep/backend'
+import { field, keyList, type Path, path } from '@lockstep/backend'
 import {
   changedTokenParams,
   type LegacyValues,
@@ -42,17 +42,15 @@ export function userPaths(users: UserStore): Path[] {
           const user = await users.get(request.params.username.toLowerCase())
           return user && { data: shownTokenParams(user.token, legacyValues({})) }
         },
-        async update(request): Promise<BackendResponse | undefined> {
+        async update(request) {
           const passwordHash = await givenHash(request.field)
-          let warnings: string[] = []
           await users.write(request.params.username.toLowerCase(), (before) => {
             const hash = passwordHash ?? before?.passwordHash ?? missingPassword()
             const legacy = legacyValues(request.field)
-            const changed = changedTokenParams(before?.token ?? newTokenParams(), request.field, legacy)
-            warnings = changed.warnings
-            return { passwordHash: hash, token: changed.params }
+            const token = changedTokenParams(before?.token ?? newTokenParams(), request.field, legacy)
+            return { passwordHash: hash, token }
           })
-          return warnings.length > 0 ? { warnings } : undefined
+          return undefined
         },
         async delete(request) {
           await users.delete(request.params.username.toLowerCase())
@@ -78,8 +76,7 @@ export function userPaths(users: UserStore): Path[] {
         async update(request) {
           await users.write(request.params.username.toLowerCase(), (user) => {
             const before = existing(user)
-            const { params } = changedTokenParams(before.token, request.field, legacyValues(request.field))
-            return { ...before, token: params }
+            return { ...before, token: changedTokenParams(before.token, request.field, legacyValues(request.field)) }
           })
           return undefined
         },

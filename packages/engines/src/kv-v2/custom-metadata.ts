@@ -5,9 +5,17 @@ const maxKeyLength = 128
 const maxValueLength = 512
 const printable = /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$/u
 
-/** Checks a client's `custom_metadata` against Vault's limits; numbers and booleans become text, `null` stays (patch: remove). */
-export function customMetadata(given: Record<string, unknown>): Record<string, string | null> {
-  const entries = Object.entries(given).map(([key, value]) => [key, text(value)] as const)
+/**
+ * Checks a client's `custom_metadata` against Vault's limits. Numbers and booleans become text. In a patch `null` stays: it removes;
+ * else it counts as empty text.
+ */
+export function customMetadata(
+  given: Record<string, unknown>,
+  options?: { patch: boolean },
+): Record<string, string | null> {
+  const entries = Object.entries(given).map(
+    ([key, value]) => [key, value === null && !options?.patch ? '' : text(value)] as const,
+  )
   const problems =
     entries.length > maxKeys
       ? [`payload must contain at most ${maxKeys} keys, provided ${entries.length}`]

@@ -99,13 +99,20 @@ function givenData(request: Request): Record<string, unknown> {
   return request.field.data
 }
 
+// As lenient as Vault: null, "" and false are 0.
+function casText(given: unknown): string {
+  if (given === null || given === '' || given === false) return '0'
+  if (given === true) return '1'
+  return typeof given === 'string' || typeof given === 'number' || isLosslessNumber(given) ? given.toString() : ''
+}
+
 function checkCas(request: Request, record: KeyRecord, config: MountConfig): void {
   const given = request.field.options?.cas
-  if (given === undefined || given === null) {
+  if (given === undefined) {
     if (!config.casRequired && !record.metadata.casRequired) return
     throw new BackendError('BACKEND_INVALID_REQUEST', 'check-and-set parameter required for this call')
   }
-  const text = typeof given === 'string' || typeof given === 'number' || isLosslessNumber(given) ? `${given}` : ''
+  const text = casText(given)
   if (!/^-?[0-9]{1,15}$/.test(text)) {
     throw new BackendError('BACKEND_INVALID_REQUEST', 'error parsing check-and-set parameter')
   }

@@ -55,7 +55,7 @@ export function metadataPath(now: () => number): Path {
     const resetCustom = request.data.custom_metadata === null
     const custom = resetCustom
       ? undefined
-      : request.field.custom_metadata && customMetadata(request.field.custom_metadata)
+      : request.field.custom_metadata && customMetadata(request.field.custom_metadata, { patch: true })
     const change = { ...settings(request), ...resets(request) }
     const key = keyRecordKey(request.params.path)
     return request.storage.transaction(async (transaction) => {
@@ -66,7 +66,7 @@ export function metadataPath(now: () => number): Path {
       Object.assign(record.metadata, change, { updated: now() })
       if (resetCustom) record.metadata.custom = null
       if (custom !== undefined)
-        record.metadata.custom = withoutNulls(customMetadata({ ...record.metadata.custom, ...custom }))
+        record.metadata.custom = withoutNulls(customMetadata({ ...record.metadata.custom, ...custom }, { patch: true }))
       await transaction.put(key, encodeKeyRecord(record))
       return undefined
     })

@@ -15,7 +15,9 @@ export function decodeBase64(text: string, problem = ''): Buffer {
   const bare = compact.replace(/={1,2}$/, '')
   const position = bare.search(alphabet)
   if (position !== -1 || compact.length % 4 !== 0) {
-    refuse(`${problem}illegal base64 data at input byte ${position === -1 ? bare.length : position}`)
+    refuse(
+      `${problem}illegal base64 data at input byte ${position === -1 ? bare.length - (bare.length % 4) : position}`,
+    )
   }
   return bytes
 }

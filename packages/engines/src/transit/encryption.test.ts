@@ -95,7 +95,7 @@ describe('refusals', () => {
   it.each([
     ['encrypt/k', {}, 'missing plaintext to encrypt'],
     ['encrypt/k', { plaintext: '!!' }, 'illegal base64 data at input byte 0'],
-    ['encrypt/k', { plaintext: 'abc' }, 'illegal base64 data at input byte 3'],
+    ['encrypt/k', { plaintext: 'abc' }, 'illegal base64 data at input byte 0'],
     [
       'encrypt/k',
       { plaintext: hello, key_version: 9 },

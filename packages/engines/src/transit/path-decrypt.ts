@@ -19,7 +19,7 @@ export function decryptPath(keys: KeyStore): Path {
         const items = ciphertexts(request.data, request.field.batch_input)
         const key = (await keys.get(request.params.name)) ?? refuse('encryption key not found')
         if (request.field.batch_input === undefined) return { data: decryptItem(key, items[0]!) }
-        const outcome = batchResults(items, (item) => decryptItem(key, item))
+        const outcome = batchResults(items, (item) => decryptItem(key, item), { plaintext: '' })
         return batchResponse(outcome, request.field.partial_failure_response_code)
       },
     },

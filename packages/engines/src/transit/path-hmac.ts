@@ -46,7 +46,7 @@ export function hmacOf(version: KeyVersion, algorithm: string, input: Buffer): B
 }
 
 function hmacItem(key: TransitKey, item: BatchItem, algorithm: string): Record<string, unknown> {
-  if (item.value === undefined || item.value === '') refuse('missing input for HMAC')
+  if (item.value === undefined) refuse('missing input for HMAC')
   const input = decodeBase64(item.value, 'unable to decode input as base64: ')
   const version = versionFor(key, item.keyVersion)
   return { hmac: versionedText(version.number, hmacOf(version, algorithm, input).toString('base64')) }
@@ -54,7 +54,8 @@ function hmacItem(key: TransitKey, item: BatchItem, algorithm: string): Record<s
 
 function versionFor(key: TransitKey, requested: number): KeyVersion {
   const { latest, minEncryption } = key.settings
-  if (requested < 0 || requested > latest) refuse(`key version does not exist; latest key version is ${latest}`)
+  if (requested < 0) refuse('key version does not exist (cannot be negative)')
+  if (requested > latest) refuse(`key version does not exist; latest key version is ${latest}`)
   if (requested !== 0 && requested < minEncryption) {
     refuse('cannot generate HMAC: version is too old (disallowed by policy)')
   }

@@ -32,7 +32,10 @@ export function randomPaths(): Path[] {
       fields,
       operations: {
         update: ({ params, field: given }) => {
-          if (!sources.has(params.source)) refuse(`unsupported entropy source ${JSON.stringify(params.source)}`)
+          if (!sources.has(params.source)) {
+            const name = JSON.stringify(params.source)
+            refuse(`unsupported entropy source ${name}; must be "platform" or "seal", or "all"`)
+          }
           return random(count(params.count), given.format, params.source)
         },
       },
@@ -55,6 +58,6 @@ function random(bytes: number, format: string, source: string) {
   const warning = 'no seal/entropy augmentation available, using platform entropy source'
   return {
     data: { random_bytes: randomBytes(bytes).toString(format) },
-    ...(source !== 'platform' && { warnings: [warning] }),
+    ...(source === 'seal' && { warnings: [warning] }),
   }
 }

@@ -46,7 +46,7 @@ export function versionToUse(key: TransitKey, requested: number, purpose: 'encry
 /** The version that made a ciphertext, signature or HMAC. */
 export function versionThatMade(key: TransitKey, number: number, what: string): KeyVersion {
   // Vault's very first format began at 0.
-  const version = number === 0 ? 1 : number
+  const version = number === 0 && what === 'ciphertext' ? 1 : number
   if (version > key.settings.latest) refuse(`invalid ${what}: version is too new`)
   if (version < key.settings.minDecryption) {
     refuse('ciphertext or signature version is disallowed by policy (too old)')
