@@ -16,6 +16,7 @@ import type {
   PrimaryStatus,
 } from './contract.ts'
 import { type DiffServer, diffServer } from './diff-server.ts'
+import { trimmedAt, whyDiff, whyRefused } from './handshake.ts'
 import { shipping } from './shipping.ts'
 import { type Streamer, streamer } from './streamer.ts'
 
@@ -254,45 +255,4 @@ function stateOf(phase: Phase): PrimaryStatus['state'] {
     default:
       return 'handshake'
   }
-}
-
-function whyRefused(hello: Hello, components: PrimaryComponents): [RefusalCode, string] | undefined {
-  const { min, max } = hello.protocol
-  if (max < PROTOCOL.min || min > PROTOCOL.max) {
-    const older = max < PROTOCOL.min ? 'secondary' : 'primary'
-    return [
-      'version',
-      `the primary speaks protocol ${PROTOCOL.min} to ${PROTOCOL.max}, the secondary ${min} to ${max}: upgrade the ${older}`,
-    ]
-  }
-  if (hello.kind !== components.kind) return ['kind', `this is a ${components.kind} link, not ${hello.kind}`]
-  if (hello.secondaryId !== components.secondaryId) {
-    return ['unknown', 'the secondary id is not the one in the certificate']
-  }
-  if (hello.clusterId !== '' && hello.clusterId !== components.clusterId) {
-    return ['cluster', 'the secondary belongs to another replication set']
-  }
-  const { epoch } = components.log.head()
-  if (hello.epoch > epoch) {
-    return [
-      'fenced',
-      `this primary is in epoch ${epoch}, but the secondary has followed epoch ${hello.epoch}: another cluster was promoted since`,
-    ]
-  }
-  return undefined
-}
-
-/** Why the secondary cannot simply stream on, as far as it can be told without reading the log. */
-function whyDiff(hello: Hello, { log, view }: PrimaryComponents): string | undefined {
-  const { cursor } = hello
-  if (cursor === null) return 'the secondary is new, or its last sync was interrupted'
-  if (hello.view !== view.id) return 'the paths filter or a mount it speaks of has changed'
-  const head = log.head()
-  if (cursor.index > head.index) return `the secondary is at index ${cursor.index}, this log ends at ${head.index}`
-  if (cursor.index < log.oldest() - 1) return trimmedAt(cursor.index)
-  return undefined
-}
-
-function trimmedAt(index: number): string {
-  return `the log no longer reaches back to index ${index}`
 }

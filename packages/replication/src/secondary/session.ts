@@ -17,6 +17,8 @@ import type {
   SecondaryState,
 } from './contract.ts'
 import { type Changes, type DiffWalker, diffWalker } from './diff-walker.ts'
+import { guardWatch } from './guard-watch.ts'
+import { whyFenced, whyRefused } from './handshake.ts'
 import { lagMeter } from './lag-meter.ts'
 import type { Position } from './position.ts'
 import { type WalQueue, walQueue } from './wal-queue.ts'
@@ -30,10 +32,6 @@ type Phase =
   | { name: 'diff'; walker: DiffWalker; from: Cursor; view: string; ready: boolean }
   | { name: 'closed' }
 
-/** After the first guard that fails comes a diff at once; if that did not help, the next ones are spaced out. */
-const FIRST_RETRY_MS = 1000
-const MAX_RETRY_MS = 60_000
-
 export function secondarySession(
   components: SecondaryComponents,
   stored: Position,
@@ -46,15 +44,13 @@ export function secondarySession(
   const beat = heartbeat({ intervalMs: given.pingIntervalMs ?? 1000, silenceMs: given.silenceMs ?? 15_000 })
   const rpc = calls()
   const lag = lagMeter()
+  const guards = guardWatch()
   let phase: Phase = { name: 'new' }
   let position = stored
   let protocol = 0
   let round = 0
   let diffReason = ''
   let lastRemoteWal = 0
-  let verified: Cursor | null = null
-  let guardFailures = 0
-  let retryAt = 0
   let lastId = 0
   let applying: { id: number; position: Position; then(now: number): SecondaryEffect[] } | undefined
 
@@ -94,19 +90,9 @@ export function secondarySession(
 
   const onWelcome = (message: Welcome, now: number): SecondaryEffect[] => {
     if (phase.name !== 'handshake') return refuse('protocol', 'an unexpected welcome')
-    if (message.protocol < PROTOCOL.min || message.protocol > PROTOCOL.max) {
-      return refuse('version', `protocol ${message.protocol} was chosen, which this secondary did not offer`)
-    }
-    if (position.clusterId !== '' && message.clusterId !== position.clusterId) {
-      return refuse('cluster', 'the primary belongs to another replication set')
-    }
+    const refusal = whyRefused(message, position)
+    if (refusal) return refuse(refusal.code, refusal.message)
     const { epoch, index } = message.head
-    if (epoch < position.epoch) {
-      return refuse('fenced', `the primary is in epoch ${epoch}, but epoch ${position.epoch} was followed before`)
-    }
-    if (message.mode === 'stream' && position.cursor === null) {
-      return refuse('protocol', 'a stream without a place to start from')
-    }
     protocol = message.protocol
     lag.heard(index, now)
     phase = message.mode === 'diff' ? { name: 'waiting' } : newStream(position.cursor!)
@@ -130,7 +116,7 @@ export function secondarySession(
     }
     phase.received = message.cursor.index
     lag.heard(Math.max(message.head, message.cursor.index), now)
-    phase.queue.push(message)
+    if (!phase.queue.push(message)) return refuse('protocol', 'far more of the log than was acknowledged')
     return pump(now)
   }
 
@@ -157,21 +143,15 @@ export function secondarySession(
   const checkGuard = ({ guard, cursor }: Wal, now: number): SecondaryEffect[] => {
     if (guard === null) return []
     if (sameDigest(guard, forest.composedRoot(accepts.inScope))) {
-      verified = cursor
-      guardFailures = 0
-      retryAt = 0
+      guards.matched(cursor)
       return []
     }
-    if (now < retryAt) return []
-    guardFailures++
-    if (guardFailures === 1) return requestDiff(`the state at index ${cursor.index} differs from the primary's`)
-    retryAt = now + Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** (guardFailures - 2))
-    return []
+    return guards.differed(now) ? requestDiff(`the state at index ${cursor.index} differs from the primary's`) : []
   }
 
   const requestDiff = (reason: string): SecondaryEffect[] => {
     phase = { name: 'waiting' }
-    retryAt = 0
+    guards.diffing()
     return [{ type: 'send', message: { type: 'diff-request', round, reason } }]
   }
 
@@ -180,12 +160,8 @@ export function secondarySession(
   const onDiffBegin = (message: Extract<Message, { type: 'diff-begin' }>, now: number): SecondaryEffect[] => {
     const expected = phase.name === 'waiting' || phase.name === 'stream' || phase.name === 'diff'
     if (!expected || message.round !== round + 1) return refuse('protocol', 'an unexpected diff')
-    if (message.from.epoch < position.epoch) {
-      return refuse(
-        'fenced',
-        `the primary is in epoch ${message.from.epoch}, but epoch ${position.epoch} was followed before`,
-      )
-    }
+    const fenced = whyFenced(message.from.epoch, position)
+    if (fenced) return refuse(fenced.code, fenced.message)
     round = message.round
     diffReason = message.reason
     lag.heard(message.from.index, now)
@@ -314,10 +290,8 @@ export function secondarySession(
       if (beat.silent(now)) return close('silence', 'nothing was heard from the primary')
       const ping = beat.due(now, () => ({ ...components.report(), cursor: position.cursor }))
       const effects: SecondaryEffect[] = ping ? [{ type: 'send', message: ping }] : []
-      if (phase.name === 'stream' && retryAt !== 0 && now >= retryAt) {
-        effects.push(...requestDiff(`${guardFailures} guards in a row differed`))
-      }
-      return effects
+      if (phase.name !== 'stream' || !guards.due(now)) return effects
+      return [...effects, ...requestDiff(`${guards.failures} guards in a row differed`)]
     },
 
     status(now) {
@@ -328,8 +302,8 @@ export function secondarySession(
         lastRemoteWal,
         primaryHead: lag.head,
         lagMs: lag.lagMs(now),
-        verified,
-        guardFailures,
+        verified: guards.verified,
+        guardFailures: guards.failures,
         rounds: round,
         diffReason,
         sync: phase.name === 'diff' ? { progress: phase.walker.progress, total: phase.walker.total } : null,

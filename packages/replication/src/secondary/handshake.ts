@@ -1,0 +1,30 @@
+/** What the secondary makes of a welcome, and of a primary's epoch. */
+import { PROTOCOL, type RefusalCode, type Welcome } from '../messages.ts'
+import type { Position } from './position.ts'
+
+export interface Refusal {
+  code: RefusalCode
+  message: string
+}
+
+/** Why the secondary turns away from the primary. */
+export function whyRefused(welcome: Welcome, position: Position): Refusal | undefined {
+  if (welcome.protocol < PROTOCOL.min || welcome.protocol > PROTOCOL.max) {
+    return { code: 'version', message: `protocol ${welcome.protocol} was chosen, which this secondary did not offer` }
+  }
+  if (position.clusterId !== '' && welcome.clusterId !== position.clusterId) {
+    return { code: 'cluster', message: 'the primary belongs to another replication set' }
+  }
+  if (welcome.mode === 'stream' && position.cursor === null) {
+    return { code: 'protocol', message: 'a stream without a place to start from' }
+  }
+  return whyFenced(welcome.head.epoch, position)
+}
+
+export function whyFenced(epoch: number, position: Position): Refusal | undefined {
+  if (epoch >= position.epoch) return undefined
+  return {
+    code: 'fenced',
+    message: `the primary is in epoch ${epoch}, but epoch ${position.epoch} was followed before`,
+  }
+}
