@@ -71,6 +71,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   let leadership: Leadership | undefined
   let waiting: AbortController | undefined
   let activeSince = 0
+  let sealing: Promise<void> | undefined
   /** As of the keyring record last written; what a crash forgets is bounded by the distance to it. */
   let storedEncryptions = 0
 
@@ -195,6 +196,13 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     }
   }
 
+  /** Sealing waits for the requests under way, so the one that asks for it is over before, and answered after. */
+  async function handleSeal(request: CoreRequest): Promise<CoreResponse> {
+    const response = await gate.handle(request)
+    await sealing?.catch(() => {})
+    return response
+  }
+
   async function doSeal(): Promise<void> {
     waiting?.abort(sealed())
     await stop(sealed())
@@ -215,7 +223,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     recoveryConfig: () => readConfig(sealKeys.recoveryConfig),
     progress: () => ({ progress: shares.progress, nonce: shares.nonce }),
     unsealed: () => (secrets === undefined ? undefined : unsealed),
-    handle: gate.handle,
+    handle: (request) => (request.path === 'sys/seal' ? handleSeal(request) : gate.handle(request)),
 
     initialize: (params) =>
       alone(async () => {
@@ -267,7 +275,10 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         await open(await openRootKeyByAutoSeal(autoSeal, sealedRootKey), undefined)
       }),
 
-    seal: () => alone(doSeal),
+    seal() {
+      sealing = alone(doSeal)
+      return sealing
+    },
 
     transition: (change) =>
       alone(async () => {

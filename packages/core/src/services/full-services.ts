@@ -75,14 +75,12 @@ export async function fullServices(
     },
     options,
   )
-  /** Sealing waits for the requests under way, of which the one that asks for it is one. */
-  const sealSoon = (): void => {
-    setImmediate(() => {
-      components
-        .lifeCycle()
-        .seal()
-        .catch((error: unknown) => log.error('sealing failed', { error: String(error) }))
-    })
+  /** Not awaited: sealing waits for the requests under way, of which the one that asks for it is one. */
+  const startSealing = (): void => {
+    components
+      .lifeCycle()
+      .seal()
+      .catch((error: unknown) => log.error('sealing failed', { error: String(error) }))
   }
   const system = () =>
     systemBackend({
@@ -111,7 +109,7 @@ export async function fullServices(
         },
         keyStatus: () => unsealed.keyring().terms().at(-1)!,
       },
-      seal: async () => sealSoon(),
+      seal: async () => startSealing(),
       stepDown: async () => log.info('step-down asked of a node without standbys: nothing to do'),
       sanitizedConfig: options.sanitizedConfig && (() => options.sanitizedConfig!),
       extraPaths: replicationPaths(roles),

@@ -1,0 +1,43 @@
+// The real core behind the real routes, in memory.
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { buildCore } from '../src/compose.ts'
+import { devListener } from '../src/config/listener-config.ts'
+import { loadConfig } from '../src/config/load-config.ts'
+import { type HttpApp, httpApp } from '../src/http/app.ts'
+import type { ServerCore } from '../src/http/server-core.ts'
+import { serverLog } from '../src/logging/server-log.ts'
+import { send } from './client.ts'
+
+let core: ServerCore
+let app: HttpApp
+let port: number
+
+beforeAll(async () => {
+  const listener = { ...devListener('127.0.0.1:0'), clusterAddress: '127.0.0.1:0' }
+  const { config } = await loadConfig([], {}, { storage: { type: 'inmem' }, listener })
+  const log = serverLog({ level: 'error', format: 'standard' })
+  core = await buildCore(config, log)
+  app = await httpApp(core, log)
+  await new Promise<void>((resolve) => app.server.listen(0, '127.0.0.1', resolve))
+  port = (app.server.address() as { port: number }).port
+})
+afterAll(async () => {
+  await app.close(0)
+  await core.close()
+})
+
+test('sys/seal answers once the server is sealed', async () => {
+  const made = await core.initialize({ secret_shares: 1, secret_threshold: 1 })
+  const [key] = made.keys as string[]
+  const token = { 'X-Vault-Token': String(made.root_token) }
+  for (let round = 0; round < 3; round++) {
+    await core.unseal({ key })
+    const started = Date.now()
+    const reply = await send(port, '/v1/sys/seal', { method: 'PUT', headers: token })
+    expect(reply.status).toBe(204)
+    expect((await core.sealStatus()).sealed).toBe(true)
+    // It must not wait ten seconds for itself to be over.
+    expect(Date.now() - started).toBeLessThan(5000)
+  }
+  expect((await send(port, '/v1/sys/mounts', { headers: token })).status).toBe(503)
+})
