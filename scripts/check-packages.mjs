@@ -199,17 +199,26 @@ async function main(scratch) {
   if (!(await check('all tarballs install together', () => install(packages, project)))) return
   await check('npx lockstep server -dev', () => checkServer(project))
 
-  const { module } = await runnerImport(join(root, 'packages/storage-postgres/test/postgres-server.ts'))
-  const postgres = module.postgresBinaries() === undefined ? undefined : await module.startPostgres()
-  const env = postgres ? { LOCKSTEP_PG_URL: postgres.url } : {}
+  const postgres = await startPostgres()
   try {
     await forEach(packages, 2, async (each) => {
-      await check(`${each.name}: the README's program`, () => runReadme(each, project, env))
+      await check(`${each.name}: the README's program`, () => runReadme(each, project, postgres.env))
       await check(`${each.name}: types of every entry`, () => checkTypes(each, project))
     })
   } finally {
-    await postgres?.stop()
+    await postgres.stop()
   }
+}
+
+/** What the README of storage-postgres needs, as the package's own tests have it; without the binaries it runs without. */
+async function startPostgres() {
+  const none = { env: {}, stop: async () => {} }
+  let server
+  await check('PostgreSQL for the READMEs', async () => {
+    const { module } = await runnerImport(join(root, 'packages/storage-postgres/test/postgres-server.ts'))
+    if (module.postgresBinaries() !== undefined) server = await module.startPostgres()
+  })
+  return server ? { env: { LOCKSTEP_PG_URL: server.url }, stop: () => server.stop() } : none
 }
 
 const scratch = await mkdtemp(join(tmpdir(), 'lockstep-packages-'))
