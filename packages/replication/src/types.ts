@@ -48,8 +48,9 @@ export interface View {
   /** Whether this secondary may hold the partition when its mount stands at `mountPath` (as in `WalOperation`). */
   ships(partition: Partition, mountPath: string): boolean
   /**
-   * Where the mount stands now, "" for the core; undefined when there is no such mount. A mount that is being removed keeps its
-   * path until its last key is gone.
+   * Where the mount stands now, "" for the core. Undefined when there is no such mount (any more): its records are then judged by
+   * the path they were written under, and what is left in its partition by "", which a view that withholds some path should
+   * allow for the core only.
    */
   mountPathOf(mount: string): string | undefined
 }

@@ -32,9 +32,10 @@ test('a mount is judged by where it stands now, also in old records', () => {
   expect(freed.shipsOperation(operation(replicated, 'pii/'))).toBe(true)
 })
 
-test('what is left of a mount that is gone is judged by its last path, and its partition not shown', () => {
-  const gone = shipping('performance', view({}, ['pii/']))
+test('records of a mount that is gone are judged by their path, what is left of it by none', () => {
+  const gone = shipping('performance', view({}, ['pii/', '']))
   expect(gone.shipsOperation(operation(replicated, 'pii/'))).toBe(false)
   expect(gone.shipsOperation(operation(replicated, 'secret/'))).toBe(true)
   expect(gone.shipsPartition('replicated/m')).toBe(false)
+  expect(shipping('dr', view({}, [])).shipsPartition('replicated/m')).toBe(true)
 })

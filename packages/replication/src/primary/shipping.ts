@@ -19,8 +19,7 @@ export function shipping(kind: LinkKind, view: View): Shipping {
     shipsPartition(id) {
       const partition = parsePartitionId(id)
       if (partition === undefined || !classes.includes(partition.class)) return false
-      const mountPath = view.mountPathOf(partition.mount)
-      return mountPath !== undefined && view.ships(partition, mountPath)
+      return view.ships(partition, view.mountPathOf(partition.mount) ?? '')
     },
     mountPathOf: (id) => view.mountPathOf(parsePartitionId(id)?.mount ?? '') ?? '',
   }

@@ -18,7 +18,8 @@ test('takes several batches as one, up to the bound, and at least one', () => {
   const queue = walQueue(1000)
   for (const [index, size] of [400, 400, 400, 5000, 10].entries()) queue.push(wal(index, size))
   const taken = []
-  for (let batch = queue.take(); batch; batch = queue.take()) taken.push([batch.last.cursor.index, batch.operations.length])
+  for (let batch = queue.take(); batch; batch = queue.take())
+    taken.push([batch.last.cursor.index, batch.operations.length])
   expect(taken).toEqual([
     [2, 3],
     [3, 1],
