@@ -3,11 +3,10 @@ import { startCluster } from '@lockstep/dev-env'
 
 /** `lockstep server` in a process of its own: level storage, plain HTTP, initialised and unsealed. */
 export async function startLockstep(directory, { nodeArgs = [] } = {}) {
-  const env = nodeArgs.length === 0 ? undefined : { NODE_OPTIONS: nodeArgs.join(' ') }
   const cluster = await startCluster({
     directory: join(directory, 'lockstep'),
     name: 'bench',
-    env,
+    nodeArgs,
     config: { log_level: 'warn' },
   })
   return {

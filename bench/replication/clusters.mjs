@@ -5,8 +5,7 @@ import { replicationStatus, startCluster, waitFor } from '@lockstep/dev-env'
 const OPERATOR = 'path "*" { capabilities = ["create", "read", "update", "patch", "delete", "list", "sudo"] }'
 
 export async function startPair(directory, { nodeArgs }) {
-  const env = nodeArgs.length === 0 ? undefined : { NODE_OPTIONS: nodeArgs.join(' ') }
-  const start = (name) => startCluster({ directory: join(directory, name), name, env, config: { log_level: 'warn' } })
+  const start = (name) => startCluster({ directory: join(directory, name), name, nodeArgs, config: { log_level: 'warn' } })
   const primary = await start('primary')
   const secondary = await start('secondary')
   const { client } = primary

@@ -18,6 +18,8 @@ export interface ClusterOptions {
   /** Leave the cluster uninitialised. Default false. */
   bare?: boolean
   env?: Record<string, string>
+  /** Flags of node itself, for profiles. */
+  nodeArgs?: readonly string[]
 }
 
 export interface Cluster {
@@ -62,6 +64,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     startServerProcess(['server', `-config=${configFile}`], {
       logFile: join(directory, 'server.log'),
       env: options.env,
+      nodeArgs: options.nodeArgs,
     })
   const client = vaultClient(address)
 
