@@ -78,6 +78,12 @@ export async function createCore(components: CoreComponents, options: CoreOption
     { generations, autoSeal, lock, log, startServices },
     { address: options.apiAddress, logBytes: options.logBytes },
   )
+  try {
+    await cycle.autoUnseal()
+  } catch (error) {
+    await cycle.close()
+    throw error
+  }
 
   function active(): Unsealed {
     const unsealed = cycle.unsealed()

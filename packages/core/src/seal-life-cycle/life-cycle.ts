@@ -42,7 +42,10 @@ export interface LifeCycle {
   /** Leaves the node active; with an auto seal too. */
   initialize(params: InitializeParams): Promise<Initialized & { rootToken: string }>
   unseal(params: { key?: unknown; reset?: unknown }): Promise<void>
-  /** Unseals with the auto seal when there is one and the storage is initialised. */
+  /**
+   * At start-up. Unseals with the auto seal when there is one and the storage is initialised. Rejects when the storage is
+   * sealed in another way than the configuration says, or the seal cannot open it.
+   */
   autoUnseal(): Promise<void>
   seal(): Promise<void>
   /** Stops the services, runs `change`, starts them again even when `change` fails. */
@@ -188,6 +191,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     secrets = { keyring: openKeyring(rootKey, record), operatorKey }
     storedEncryptions = secrets.keyring.terms().at(-1)!.encryptions
     rootKey.fill(0)
+    if (lock !== undefined) return startInBackground()
     try {
       await start()
     } catch (error) {
@@ -263,13 +267,13 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     autoUnseal: () =>
       alone(async () => {
         const config = await readConfig(sealKeys.config)
-        if (autoSeal === undefined || config === undefined || secrets !== undefined) return
-        if (config.type !== autoSeal.type) {
-          throw new CoreError(
-            'CORE_INVALID_REQUEST',
-            `storage is sealed by ${config.type}, the configuration says ${autoSeal.type}`,
-          )
+        if (config === undefined || secrets !== undefined) return
+        const configured = autoSeal?.type ?? 'shamir'
+        if (config.type !== configured) {
+          const text = `the storage is sealed by ${config.type}, the configuration says ${configured}; seals cannot be migrated`
+          throw new CoreError('CORE_INVALID_REQUEST', text)
         }
+        if (autoSeal === undefined) return
         const sealedRootKey = await read(sealKeys.rootKey)
         if (sealedRootKey === undefined) throw new CoreError('CORE_INTERNAL', 'stored root key is missing')
         await open(await openRootKeyByAutoSeal(autoSeal, sealedRootKey), undefined)

@@ -1,7 +1,7 @@
 /** Where the root key is kept: under a key that operators hold shares of, or under an auto seal. */
 import { randomBytes } from 'node:crypto'
 import { nodeAead } from '@lockstep/barrier'
-import type { AutoSeal } from '@lockstep/seal'
+import { type AutoSeal, SealError } from '@lockstep/seal'
 import { CoreError } from '../contracts.ts'
 import { KEY_BYTES, sealKeys } from './seal-config.ts'
 
@@ -29,6 +29,9 @@ export async function openRootKeyByAutoSeal(seal: AutoSeal, sealed: Uint8Array):
   try {
     return await seal.decrypt(sealed)
   } catch (cause) {
-    throw new CoreError('CORE_UNAVAILABLE', `auto seal ${seal.type} could not open the stored root key`, { cause })
+    const why = cause instanceof SealError ? cause.message : 'it gave an error'
+    throw new CoreError('CORE_UNAVAILABLE', `auto seal ${seal.type} could not open the stored root key: ${why}`, {
+      cause,
+    })
   }
 }
