@@ -6,6 +6,7 @@ import { assertValue, invalidKey, invalidListPrefix } from './key.ts'
 import { OptimisticTransaction, type TransactionHome } from './optimistic-transaction.ts'
 import { scanList } from './scan-list.ts'
 import type { Entry, ListOptions, ScanRange, Store, Transaction } from './store.ts'
+import { ENGINE_BELOW, type LayeredStore } from './store-engine.ts'
 
 export interface OptimisticStoreOptions {
   hooks?: CommitHooks
@@ -23,14 +24,16 @@ export function optimisticStore(engine: Engine, options: OptimisticStoreOptions 
   return new OptimisticStore(engine, options)
 }
 
-class OptimisticStore implements Store, TransactionHome {
+class OptimisticStore implements LayeredStore, TransactionHome {
   readonly engine: Engine
   readonly history: CommitHistory
   readonly commits: GroupCommit
+  readonly #hooked: boolean
   #closing: Promise<void> | undefined
 
   constructor(engine: Engine, options: OptimisticStoreOptions) {
     this.engine = engine
+    this.#hooked = options.hooks !== undefined
     this.history = new CommitHistory(options.maxHistory ?? 1_000_000)
     this.commits = new GroupCommit(engine, this.history, options.hooks ?? {}, options.maxGroup ?? 1024)
   }
@@ -86,6 +89,11 @@ class OptimisticStore implements Store, TransactionHome {
   close(): Promise<void> {
     this.#closing ??= this.commits.drain().then(() => this.engine.close())
     return this.#closing
+  }
+
+  /** Hooks must see every commit. */
+  [ENGINE_BELOW](): Engine | undefined {
+    return this.#hooked ? undefined : this.engine
   }
 
   closedError(): StorageError | undefined {

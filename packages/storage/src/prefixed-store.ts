@@ -1,6 +1,9 @@
+import type { Engine } from './engine.ts'
 import { StorageError } from './errors.ts'
 import { invalidKey, invalidListPrefix } from './key.ts'
+import { prefixedEngine } from './prefixed-engine.ts'
 import type { Entry, ListOptions, Reader, ScanRange, Store, Transaction } from './store.ts'
+import { ENGINE_BELOW, engineBelow, type LayeredStore } from './store-engine.ts'
 
 /**
  * The part of a store below `prefix` (which ends in "/"), with the prefix taken off its keys. Transactions of the view
@@ -65,7 +68,7 @@ abstract class PrefixedReader implements Reader {
   }
 }
 
-class PrefixedStore extends PrefixedReader implements Store {
+class PrefixedStore extends PrefixedReader implements LayeredStore {
   readonly #store: Store
   #closed = false
 
@@ -89,6 +92,11 @@ class PrefixedStore extends PrefixedReader implements Store {
 
   async close(): Promise<void> {
     this.#closed = true
+  }
+
+  [ENGINE_BELOW](): Engine | undefined {
+    const engine = engineBelow(this.#store)
+    return engine && prefixedEngine(engine, this.prefix)
   }
 
   protected closedError(): StorageError | undefined {

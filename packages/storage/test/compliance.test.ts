@@ -1,5 +1,5 @@
 import { leaderLockCompliance, storeCompliance } from '@lockstep/storage/compliance'
-import { describe, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import {
   type Engine,
   memoryEngine,
@@ -7,6 +7,7 @@ import {
   memoryStore,
   optimisticStore,
   prefixedStore,
+  type Store,
   storeEngine,
 } from '../src/index.ts'
 
@@ -54,6 +55,46 @@ describe('prefixed view', () => {
 describe('optimistic store stacked on a store', () => {
   storeCompliance({ test, factory: async () => ({ store: optimisticStore(storeEngine(memoryStore())) }) })
 })
+
+describe('optimistic store stacked on a view of a store', () => {
+  storeCompliance({
+    test,
+    factory: async () => {
+      const parent = memoryStore()
+      for (const key of ['a', 'view', 'view/', 'view0', 'vieW/x', 'z']) await parent.put(key, new Uint8Array([1]))
+      return { store: optimisticStore(storeEngine(prefixedStore(parent, 'view/'))) }
+    },
+  })
+})
+
+describe('optimistic store stacked on a store of another make', () => {
+  storeCompliance({ test, factory: async () => ({ store: optimisticStore(storeEngine(foreign(memoryStore()))) }) })
+})
+
+test('a store stacked on one with hooks goes through its hooks', async () => {
+  const seen: string[] = []
+  const hooked = optimisticStore(memoryEngine(), {
+    hooks: {
+      committed: (commits) => seen.push(...commits.flatMap((commit) => commit.operations.map(({ key }) => key))),
+    },
+  })
+  await optimisticStore(storeEngine(prefixedStore(hooked, 'view/'))).put('a', new Uint8Array([1]))
+  expect(seen).toEqual(['view/a'])
+})
+
+/** Shows no more of a store than the contract. */
+function foreign(store: Store): Store {
+  return {
+    get: (key) => store.get(key),
+    getMany: (keys) => store.getMany(keys),
+    list: (prefix, options) => store.list(prefix, options),
+    scan: (range) => store.scan(range),
+    put: (key, value) => store.put(key, value),
+    delete: (key) => store.delete(key),
+    begin: () => store.begin(),
+    close: () => store.close(),
+  }
+}
 
 describe('memory leader lock', () => {
   leaderLockCompliance({
