@@ -17,6 +17,7 @@ const license = await readFile(join(root, 'LICENSE'), 'utf8')
 /** Nothing listens there: an `@lockstep` package that is not taken from its tarball fails the installation. */
 const NOWHERE = 'http://127.0.0.1:9/'
 const README_TIMEOUT_MS = 60_000
+const SERVER_TIMEOUT_MS = 60_000
 
 let failed = 0
 
@@ -119,10 +120,15 @@ async function install(packages, project) {
 }
 
 /** The first js block, as a file of its own. */
-async function runReadme({ folder, name }, project, env) {
+async function runReadme({ folder, name, manifest }, project, env) {
   const readme = await readFile(join(folder, 'README.md'), 'utf8')
   const [, program] = /^```js\n(.*?)^```$/ms.exec(readme) ?? []
   assert(program, 'the README has no js block')
+  const known = [name, ...Object.keys(manifest.dependencies ?? {})]
+  for (const [, imported] of program.matchAll(/^(?:import|\}).*'(.+)'$/gm)) {
+    const declared = imported.startsWith('node:') || known.some((each) => `${imported}/`.startsWith(`${each}/`))
+    assert(declared, `the program imports ${imported}, which does not come with the package`)
+  }
   const file = join(project, `${name.split('/')[1]}.readme.mjs`)
   await writeFile(file, program)
   const output = await run(process.execPath, [file], { cwd: project, timeout: README_TIMEOUT_MS, env })
@@ -155,8 +161,13 @@ async function checkServer(project) {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   })
-  const exited = once(child, 'exit')
-  const timer = setTimeout(() => process.kill(-child.pid, 'SIGKILL'), README_TIMEOUT_MS)
+  // Its output ends when npx and the server are both gone.
+  const gone = once(child, 'close')
+  let late = false
+  const timer = setTimeout(() => {
+    late = true
+    process.kill(-child.pid, 'SIGKILL')
+  }, SERVER_TIMEOUT_MS)
   const printed = []
   let complaints = ''
   child.stderr.on('data', (chunk) => (complaints += chunk))
@@ -173,9 +184,10 @@ async function checkServer(project) {
   } finally {
     child.stdout.resume()
     if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid, 'SIGTERM')
-    await exited
+    await gone
     clearTimeout(timer)
   }
+  assert(!late, `it did not start and stop within ${SERVER_TIMEOUT_MS / 1000} s`)
 }
 
 /** One at a time per worker; output stays whole because each check prints at its end. */
