@@ -1,7 +1,7 @@
 /**
- * Several records become one batch that is applied as a whole: of several operations on a key only the outcome counts. A key
- * that moved to another partition keeps the deletion from the one it was in before the batch, ahead of the outcome, so that
- * batches can be joined again at the other end.
+ * Several records become one batch that is applied as a whole: of several operations on a key only the outcome counts. For a
+ * key that was in more than one partition the batch also deletes it from all the others. Where the receiver has it need not be
+ * where the primary had it before the batch: after a Merkle diff it can be anywhere the key has been since the diff began.
  */
 import type { EntryGroup } from '../messages.ts'
 import type { PartitionId } from '../types.ts'
@@ -21,7 +21,7 @@ export interface EntryBatch {
   readonly bytes: number
   add(entry: Entry): void
   addGroup(group: EntryGroup): void
-  /** Every key's outcome; before all of them the deletions of keys that moved. */
+  /** Every key's outcome; before all of them the deletions from other partitions. */
   entries(): Generator<Entry>
   /** The same by partition, as messages carry them. */
   groups(): EntryGroup[]
@@ -31,9 +31,9 @@ export interface EntryBatch {
 const ENTRY_OVERHEAD = 16
 
 interface KeyHistory {
-  /** The first operation of the batch tells where the key was before it. */
-  first: Entry
   outcome: Entry
+  /** Deletions from the other partitions the key was in. Absent for most keys. */
+  others?: Entry[]
 }
 
 export function entryBatch(): EntryBatch {
@@ -41,22 +41,22 @@ export function entryBatch(): EntryBatch {
   let bytes = 0
 
   const add = (entry: Entry): void => {
-    const { key } = entry
-    const history = histories.get(key)
+    const history = histories.get(entry.key)
+    bytes += cost(entry)
     if (history === undefined) {
-      histories.set(key, { first: entry, outcome: entry })
-      bytes += cost(entry)
+      histories.set(entry.key, { outcome: entry })
       return
     }
-    bytes -= cost(history.outcome)
-    history.outcome = entry.value === null ? { ...history.first, value: null } : entry
-    bytes += cost(history.outcome)
+    const before = history.outcome
+    bytes -= cost(before)
+    history.outcome = entry
+    if (before.partition === entry.partition) return
+    const others = (history.others ?? []).filter(({ partition }) => partition !== entry.partition)
+    history.others = [...others, { ...before, value: null }]
   }
 
   function* moves(): Generator<Entry> {
-    for (const { first, outcome } of histories.values()) {
-      if (first.partition !== outcome.partition) yield { ...first, value: null }
-    }
+    for (const { others } of histories.values()) if (others) yield* others
   }
 
   function* outcomes(): Generator<Entry> {
