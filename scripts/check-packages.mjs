@@ -59,7 +59,8 @@ async function run(command, args, { cwd = root, timeout = 150_000, env = {} } = 
 async function publicPackages() {
   const folders = []
   for (const group of ['packages', 'apps']) {
-    for (const name of await readdir(join(root, group))) folders.push(join(root, group, name))
+    const entries = await readdir(join(root, group), { withFileTypes: true })
+    for (const entry of entries) if (entry.isDirectory()) folders.push(join(root, group, entry.name))
   }
   const manifests = await Promise.all(folders.map((folder) => readFile(join(folder, 'package.json'), 'utf8')))
   return manifests

@@ -36,6 +36,9 @@ listener.register({
     ),
 })
 
+// Keep the log for followers that are away, also after a restart: they resume instead of comparing everything.
+for (const id of Object.values(followers)) store.log.retain(id, store.log.oldest() - 1)
+
 // The root of what a follower may hold: equal to the follower's own root when it has all of it and nothing else.
 const { shipsPartition } = shipping(KIND, view)
 const status = () => ({ index: store.log.head().index, root: hex(store.forest.composedRoot(shipsPartition)) })
