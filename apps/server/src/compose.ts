@@ -30,6 +30,12 @@ export const buildCore: BuildCore = async (config, log) => {
   const autoSeal = await openSeal(config.seal)
   const storage = await openStorage(config.storage)
   const undo: (() => Promise<void>)[] = [storage.close]
+  /** Each, also after one has failed; then with the first failure. */
+  const closeAll = async (): Promise<void> => {
+    const ends = []
+    for (const close of undo) ends.push(...(await Promise.allSettled([close()])))
+    for (const end of ends) if (end.status === 'rejected') throw end.reason
+  }
   try {
     const listener = await openClusterListener(config, log.named('cluster'))
     undo.unshift(() => listener.close())
@@ -37,6 +43,7 @@ export const buildCore: BuildCore = async (config, log) => {
       {
         physical: storage.store,
         lock: storage.lock,
+        fenced: storage.fenced,
         autoSeal,
         factories,
         listener,
@@ -60,12 +67,14 @@ export const buildCore: BuildCore = async (config, log) => {
     return {
       ...core,
       async close() {
-        await core.close()
-        for (const close of undo) await close()
+        undo.unshift(core.close)
+        await closeAll()
       },
     }
   } catch (error) {
-    for (const close of undo) await close()
+    await closeAll().catch((reason: unknown) =>
+      log.error('closing after a failed start failed', { reason: String(reason) }),
+    )
     throw error
   }
 }

@@ -3,14 +3,14 @@
  * token (init, unseal, health, generate-root) has a method of its own, everything else goes through `handle`.
  */
 import type { AutoSeal } from '@lockstep/seal'
-import type { LeaderLock, Store } from '@lockstep/storage'
-import { type ClusterIdentity, clusterIdentity } from './cluster-identity.ts'
+import type { LeaderLock, Leadership, Store } from '@lockstep/storage'
+import { type ClusterIdentity, clusterIdentity, readClusterIdentity } from './cluster-identity.ts'
 import { CoreError, type CoreRequest, type CoreResponse } from './contracts.ts'
+import type { ModeWord } from './replication/manager.ts'
 import { operationTokens } from './replication/operation-token.ts'
 import { roleRecords } from './replication/role-records.ts'
 import type { Roles } from './replication/roles.ts'
 import { type GenerateAction, type GenerateRoot, generateRoot } from './seal-life-cycle/generate-root.ts'
-import { openGenerations } from './seal-life-cycle/generations.ts'
 import { parseInitialize, shareTexts } from './seal-life-cycle/initialize.ts'
 import { type LifeCycle, lifeCycle } from './seal-life-cycle/life-cycle.ts'
 import type { Services, Unsealed } from './seal-life-cycle/services.ts'
@@ -22,7 +22,10 @@ export interface CoreComponents extends Omit<ServiceComponents, 'lifeCycle'> {
   /** The whole physical store; closed by whoever opened it. */
   physical: Store
   autoSeal?: AutoSeal
+  /** For several nodes over one storage: one leads, the others stand by. */
   lock?: LeaderLock
+  /** The same store as `physical`, refusing writes once the leadership has ended; closed by core. Default: unfenced. */
+  fenced?(leadership: Leadership): Promise<Store>
 }
 
 export interface CoreOptions extends ServiceOptions {
@@ -70,20 +73,20 @@ export async function createCore(components: CoreComponents, options: CoreOption
     const start = dr.mode === 'secondary' ? drServices : fullServices
     const services = await start(unsealed, parts, options)
     roles = services.roles
-    return services
+    return {
+      ...services,
+      async stop() {
+        for (const generator of Object.values(generators)) generator.reset()
+        roles = undefined
+        await services.stop()
+      },
+    }
   }
 
-  const generations = await openGenerations(physical, log)
   const cycle: LifeCycle = await lifeCycle(
-    { generations, autoSeal, lock, log, startServices },
+    { physical, autoSeal, lock, fenced: components.fenced, log, startServices },
     { address: options.apiAddress, logBytes: options.logBytes },
   )
-  try {
-    await cycle.autoUnseal()
-  } catch (error) {
-    await cycle.close()
-    throw error
-  }
 
   function active(): Unsealed {
     const unsealed = cycle.unsealed()
@@ -91,10 +94,13 @@ export async function createCore(components: CoreComponents, options: CoreOption
     return unsealed
   }
 
-  const operatorKey = () => active().operatorKey()
+  const operators = {
+    operatorKey: () => active().operatorKey(),
+    shareCounts: () => active().shareCounts(),
+  }
   const generators: Record<'root' | 'dr-operation', GenerateRoot> = {
     root: generateRoot({
-      operatorKey,
+      ...operators,
       tokenLength: TOKEN_LENGTH,
       resultField: 'encoded_root_token',
       async issue() {
@@ -105,7 +111,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
       },
     }),
     'dr-operation': generateRoot({
-      operatorKey,
+      ...operators,
       tokenLength: TOKEN_LENGTH,
       resultField: undefined,
       issue: () => operationTokens(active().barrier).issue(),
@@ -117,6 +123,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
     const recovery = config === undefined || config.type === 'shamir' ? undefined : await cycle.recoveryConfig()
     const counts = recovery ?? config
     const sealed = cycle.state() === 'sealed'
+    const shown = sealed ? undefined : await shownIdentity()
     return {
       type: config?.type ?? autoSeal?.type ?? 'shamir',
       initialized: config !== undefined,
@@ -127,18 +134,46 @@ export async function createCore(components: CoreComponents, options: CoreOption
       version: options.version,
       build_date: options.buildDate,
       migration: false,
-      ...(sealed || identity === undefined ? {} : { cluster_name: identity.name, cluster_id: identity.id }),
+      ...(shown === undefined ? {} : { cluster_name: shown.name, cluster_id: shown.id }),
       recovery_seal: autoSeal !== undefined,
       ...(recovery === undefined ? {} : { recovery_seal_type: recovery.type }),
       storage_type: options.storageType,
     }
   }
 
-  function healthState(initialized: boolean): HealthState {
+  /** A standby shows what the active node has stored. */
+  async function roleModes(): Promise<{ performance: ModeWord; dr: ModeWord }> {
+    const unsealed = cycle.unsealed()
+    if (unsealed === undefined) return { performance: 'unknown', dr: 'unknown' }
+    if (lock === undefined || cycle.state() === 'active') return unsealed.store.modes
+    try {
+      const records = roleRecords(unsealed.barrier)
+      const dr = (await records.role('dr')).mode
+      return { dr, performance: dr === 'secondary' ? 'disabled' : (await records.role('performance')).mode }
+    } catch {
+      // Keys or storage were changed under it; the next try to lead says how.
+      return { performance: 'unknown', dr: 'unknown' }
+    }
+  }
+
+  async function shownIdentity(): Promise<ClusterIdentity | undefined> {
+    const unsealed = cycle.unsealed()
+    if (identity !== undefined || unsealed === undefined) return identity
+    return readClusterIdentity(unsealed.barrier).catch(() => undefined)
+  }
+
+  function healthState(initialized: boolean, modes: { dr: ModeWord }): HealthState {
     if (!initialized) return 'uninitialized'
     if (cycle.state() === 'sealed') return 'sealed'
-    if (cycle.store().modes.dr === 'secondary') return 'dr-secondary'
+    if (modes.dr === 'secondary') return 'dr-secondary'
     return cycle.state() === 'standby' ? 'standby' : 'active'
+  }
+
+  try {
+    await cycle.autoUnseal()
+  } catch (error) {
+    await cycle.close()
+    throw error
   }
 
   return {
@@ -147,8 +182,9 @@ export async function createCore(components: CoreComponents, options: CoreOption
     async initialize(params) {
       if ((await cycle.sealConfig()) !== undefined)
         throw new CoreError('CORE_INVALID_REQUEST', 'Vault is already initialized')
-      const { parts, rootToken } = await cycle.initialize(parseInitialize(params, autoSeal !== undefined))
+      const { parts, rootToken } = await cycle.initialize(parseInitialize(params, autoSeal?.type ?? 'shamir'))
       const { hex, base64 } = shareTexts(parts)
+      for (const part of parts) part.fill(0)
       log.info('cluster initialized', { shares: parts.length })
       if (autoSeal === undefined) return { keys: hex, keys_base64: base64, root_token: rootToken }
       return { keys: [], keys_base64: [], recovery_keys: hex, recovery_keys_base64: base64, root_token: rootToken }
@@ -158,7 +194,9 @@ export async function createCore(components: CoreComponents, options: CoreOption
       await cycle.unseal(params)
       return sealStatus()
     },
-    generateRoot(kind, action, params) {
+    async generateRoot(kind, action, params) {
+      active()
+      if (cycle.state() === 'standby') throw new CoreError('CORE_STANDBY', 'Vault is in standby mode')
       const secondary = cycle.store().modes.dr === 'secondary'
       if (kind === 'dr-operation' && !secondary) throw new CoreError('CORE_INVALID_REQUEST', 'Not a DR secondary.')
       if (kind === 'root' && secondary) {
@@ -168,26 +206,28 @@ export async function createCore(components: CoreComponents, options: CoreOption
     },
     async health() {
       const initialized = (await cycle.sealConfig()) !== undefined
-      const state = healthState(initialized)
       const sealed = cycle.state() === 'sealed'
-      const lastWal = cycle.state() === 'active' ? (roles?.lastWal() ?? 0) : 0
+      const modes = await roleModes()
+      const state = healthState(initialized, modes)
+      const { lastWal, upstream } = { lastWal: roles?.lastWal() ?? 0, upstream: roles?.upstream() }
+      const shown = sealed ? undefined : await shownIdentity()
       return {
         state,
         body: {
           initialized,
           sealed,
-          standby: state !== 'active' && state !== 'dr-secondary',
+          standby: cycle.state() !== 'active',
           performance_standby: false,
-          replication_performance_mode: sealed ? 'unknown' : cycle.store().modes.performance,
-          replication_dr_mode: sealed ? 'unknown' : cycle.store().modes.dr,
+          replication_performance_mode: modes.performance,
+          replication_dr_mode: modes.dr,
           server_time_utc: Math.floor(clock.now() / 1000),
           version: options.version,
           enterprise: true,
-          ...(sealed || identity === undefined ? {} : { cluster_name: identity.name, cluster_id: identity.id }),
+          ...(shown === undefined ? {} : { cluster_name: shown.name, cluster_id: shown.id }),
           ...(lastWal === 0 ? {} : { last_wal: lastWal }),
-          echo_duration_ms: 0,
-          clock_skew_ms: 0,
-          replication_primary_canary_age_ms: 0,
+          echo_duration_ms: Math.round(upstream?.roundTripMs ?? 0),
+          clock_skew_ms: Math.round(upstream?.clockSkewMs ?? 0),
+          replication_primary_canary_age_ms: Math.round(upstream?.canaryAgeMs ?? 0),
         },
       }
     },

@@ -3,15 +3,17 @@ import { type ActivationPackage, parseActivationPackage, readActivationToken } f
 import { CoreError } from '../contracts.ts'
 import { BOOTSTRAP, type BootstrapReply, parseBootstrapReply } from './bootstrap-reply.ts'
 import { callOnce } from './call-once.ts'
+import { dialPrimary } from './dial-primary.ts'
 import type { EnableSecondaryInput } from './manager.ts'
 import type { EndCredentials, ReplicationKind } from './role-records.ts'
-import { dialPrimary } from './secondary-role.ts'
 import { unwrapActivation } from './unwrap-activation.ts'
 
 const DIAL_TIMEOUT_MS = 15_000
 
 export interface Activation {
   package: ActivationPackage
+  /** Where the token was redeemed. */
+  primaryApiAddr: string
   credentials: EndCredentials
 }
 
@@ -24,8 +26,9 @@ export async function redeemToken(
   const claims = asInvalid('error parsing secondary activation token', () =>
     readActivationToken(input.token, now, { addrOptional: input.primaryApiAddr !== '' }),
   )
+  const primaryApiAddr = input.primaryApiAddr === '' ? claims.addr : input.primaryApiAddr
   const data = await unwrapActivation({
-    address: input.primaryApiAddr === '' ? claims.addr : input.primaryApiAddr,
+    address: primaryApiAddr,
     token: input.token,
     caFile: input.caFile,
     caPath: input.caPath,
@@ -37,6 +40,7 @@ export async function redeemToken(
   const { caCertificate, clientCertificate, clientKey } = activation
   return {
     package: activation,
+    primaryApiAddr,
     credentials: { caCertificate, certificate: clientCertificate, privateKey: clientKey },
   }
 }

@@ -1,5 +1,6 @@
 /** The replication roles of this cluster, as the HTTP paths, the health endpoint and the request handler see them. */
 import type { ForwardToPrimary, WrapInfo } from '../contracts.ts'
+import type { DrRequest } from './dr-authorization.ts'
 import type { FilterRecord, ReplicationKind } from './role-records.ts'
 
 export type ModeWord = 'disabled' | 'primary' | 'secondary' | 'bootstrapping' | 'unknown'
@@ -52,8 +53,8 @@ export interface ReplicationManager {
   disableSecondary(kind: ReplicationKind): Promise<void>
   updatePrimary(kind: ReplicationKind, input: UpdatePrimaryInput): Promise<void>
 
-  /** On a DR secondary: whether the token proves the operators' consent. */
-  checkOperationToken(token: string): Promise<boolean>
+  /** On a DR secondary: whether the token proves the operators' consent to the request. */
+  checkOperationToken(token: string, request: DrRequest): Promise<boolean>
   deleteOperationToken(): Promise<void>
 
   forward: ForwardToPrimary

@@ -1,5 +1,5 @@
 /** `sys/replication/*`: fields, operations and answers. What they do is the manager's. */
-import { BackendError, type BackendResponse, field, type Path, path } from '@lockstep/backend'
+import { BackendError, type BackendRequest, type BackendResponse, field, type Path, path } from '@lockstep/backend'
 import type { CoreBackendResponse } from '../contracts.ts'
 import type { ReplicationManager } from './manager.ts'
 import type { ReplicationKind } from './role-records.ts'
@@ -33,8 +33,8 @@ export function replicationPaths(manager: ReplicationManager): Path[] {
     path('replication/dr/secondary/operation-token/delete', {
       fields: { dr_operation_token: field.string({ required: true }) },
       operations: {
-        update: async ({ field }) => {
-          await consent(manager, 'dr', field.dr_operation_token)
+        update: async (request) => {
+          await consent(manager, 'dr', request)
           await manager.deleteOperationToken()
           return undefined
         },
@@ -103,7 +103,7 @@ function primaryPaths(manager: ReplicationManager, kind: ReplicationKind, prefix
       operations: {
         update: async ({ field }) => {
           await manager.revokeSecondary(kind, field.id)
-          return undefined
+          return { status: 200 }
         },
       },
     }),
@@ -138,8 +138,9 @@ function secondaryPaths(manager: ReplicationManager, kind: ReplicationKind, pref
         dr_operation_token: field.string({ default: '' }),
       },
       operations: {
-        update: async ({ field }) => {
-          await consent(manager, kind, field.dr_operation_token)
+        update: async (request) => {
+          const { field } = request
+          await consent(manager, kind, request)
           await manager.promoteSecondary(kind, { primaryClusterAddr: field.primary_cluster_addr, force: field.force })
           return changing('promoted to a replication primary')
         },
@@ -148,8 +149,8 @@ function secondaryPaths(manager: ReplicationManager, kind: ReplicationKind, pref
     path(`${prefix}disable`, {
       fields: { dr_operation_token: field.string({ default: '' }) },
       operations: {
-        update: async ({ field }) => {
-          await consent(manager, kind, field.dr_operation_token)
+        update: async (request) => {
+          await consent(manager, kind, request)
           await manager.disableSecondary(kind)
           return changing('disabled as a replication secondary')
         },
@@ -158,8 +159,9 @@ function secondaryPaths(manager: ReplicationManager, kind: ReplicationKind, pref
     path(`${prefix}update-primary`, {
       fields: { ...upstreamFields, update_primary_addrs: field.commaStringList({ default: [] }) },
       operations: {
-        update: async ({ field, data }) => {
-          await consent(manager, kind, field.dr_operation_token)
+        update: async (request) => {
+          const { field, data } = request
+          await consent(manager, kind, request)
           const updatePrimaryAddrs = field.update_primary_addrs.length > 0 ? field.update_primary_addrs : undefined
           if (updatePrimaryAddrs === undefined && data.token === undefined) {
             throw new BackendError('BACKEND_INVALID_REQUEST', 'token or update_primary_addrs: one of them is required')
@@ -216,11 +218,18 @@ function upstream(values: { token: string; primary_api_addr: string; ca_file: st
   }
 }
 
-async function consent(manager: ReplicationManager, kind: ReplicationKind, token: string): Promise<void> {
+async function consent(
+  manager: ReplicationManager,
+  kind: ReplicationKind,
+  request: Pick<BackendRequest, 'path' | 'data' | 'remoteAddress'> & { field: { dr_operation_token: string } },
+): Promise<void> {
   if (kind !== 'dr') return
   if (manager.mode('dr') !== 'secondary') throw new BackendError('BACKEND_INVALID_REQUEST', 'Not a DR secondary.')
+  const { dr_operation_token: token } = request.field
   if (token === '')
     throw new BackendError('BACKEND_INVALID_REQUEST', 'dr_operation_token: expected a DR operation token')
-  if (!(await manager.checkOperationToken(token)))
+  const { dr_operation_token: _, ...data } = request.data
+  const asked = { path: `sys/${request.path}`, data, remoteAddress: request.remoteAddress }
+  if (!(await manager.checkOperationToken(token, asked)))
     throw new BackendError('BACKEND_PERMISSION_DENIED', 'permission denied')
 }

@@ -75,7 +75,11 @@ export function primaryRole(components: PrimaryRoleComponents, init: PrimaryRole
     const view = filteredView({ kind, mountPathOf: (mount) => components.mounts.pathOf(mount), filter })
     members.set(secondary.id, { secondary, view, handle: undefined, link: undefined, lastSeen: undefined })
   }
-  for (const secondary of init.secondaries) add(secondary, init.filters.get(secondary.id))
+  for (const secondary of init.secondaries) {
+    add(secondary, init.filters.get(secondary.id))
+    // Until it connects and says what it has, everything still kept is kept for it.
+    store.log.retain(consumer(kind, secondary.id), store.log.oldest() - 1)
+  }
 
   const registration: ProtocolRegistration = listener.register({
     alpn: ALPN[kind],
@@ -194,6 +198,7 @@ export function primaryRole(components: PrimaryRoleComponents, init: PrimaryRole
     },
     async close() {
       await registration.unregister('the primary is shutting down')
+      for (const id of members.keys()) store.log.release(consumer(kind, id))
       members.clear()
     },
   }

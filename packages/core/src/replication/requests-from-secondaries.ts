@@ -2,7 +2,7 @@
 import type { BackendResponse } from '@lockstep/backend'
 import type { Plain } from '@lockstep/replication'
 import type { LoggedStore } from '@lockstep/replication-driver'
-import { CoreError } from '../contracts.ts'
+import { CoreError, type Log } from '../contracts.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
 import { BOOTSTRAP, encodeBootstrapReply } from './bootstrap-reply.ts'
 import { decodeForwardedRequest, encodeForwardedAnswer, FORWARD, type ForwardedRequest } from './forwarded-request.ts'
@@ -14,6 +14,7 @@ export interface RequestsFromSecondariesComponents {
   unsealed: Unsealed
   store: LoggedStore
   kind: ReplicationKind
+  log: Pick<Log, 'info'>
   clusterId: string
   /** Runs a forwarded request for this secondary; absent where nothing is forwarded (DR). */
   forwarded?(secondaryId: string, request: ForwardedRequest): Promise<BackendResponse | undefined>
@@ -21,10 +22,11 @@ export interface RequestsFromSecondariesComponents {
 
 /** Errors it rejects with reach the secondary with code and message. */
 export function requestsFromSecondaries(components: RequestsFromSecondariesComponents): RequestFromSecondary {
-  const { unsealed, store, clusterId, forwarded } = components
+  const { unsealed, store, kind, clusterId, forwarded } = components
   return async (secondaryId, method, body) => {
     if (method === BOOTSTRAP) {
       const operatorKey = await unsealed.operatorKey()
+      components.log.info('keyring and operator key handed to a replication secondary', { kind, id: secondaryId })
       return encodeBootstrapReply({ clusterId, keyring: unsealed.keyring().serialize(), operatorKey })
     }
     if (method === FORWARD && forwarded !== undefined) {

@@ -35,6 +35,8 @@ export type RoleRecord =
       secondaryId: string
       /** Addresses to dial, best first; empty = dials nobody (detached or demoted). */
       primaryClusterAddrs: string[]
+      /** As of the activation; the primary tells of a newer one over the link. Absent when it was demoted. */
+      primaryApiAddr?: string
       credentials: EndCredentials | null
       enabledAt: number
     }
@@ -75,12 +77,15 @@ export interface RoleRecords {
   role(kind: ReplicationKind): Promise<RoleRecord>
   saveRole(kind: ReplicationKind, record: RoleRecord): Promise<void>
   secondaries(kind: ReplicationKind): Promise<KnownSecondary[]>
-  secondary(kind: ReplicationKind, id: string): Promise<KnownSecondary | undefined>
   saveSecondary(kind: ReplicationKind, secondary: KnownSecondary): Promise<void>
   removeSecondary(kind: ReplicationKind, id: string): Promise<void>
-  filter(id: string): Promise<FilterRecord | undefined>
+  /** By id of the secondary, which may not exist yet. */
+  filters(): Promise<Map<string, FilterRecord>>
   saveFilter(id: string, filter: FilterRecord): Promise<void>
   removeFilter(id: string): Promise<void>
+  /** What the primary told of itself, best first; none when nothing was stored. */
+  heardAddresses(kind: ReplicationKind): Promise<string[]>
+  saveHeardAddresses(kind: ReplicationKind, addresses: string[]): Promise<void>
   /** Forgets the set: its secondaries and filters. */
   clear(kind: ReplicationKind): Promise<void>
 }
@@ -98,12 +103,20 @@ export function roleRecords(storage: Storage): RoleRecords {
       const found = await Promise.all((await names(prefix)).map((name) => read<KnownSecondary>(prefix + name)))
       return found.filter((secondary) => secondary !== undefined)
     },
-    secondary: (kind, id) => read(roleKeys.secondaries(kind) + id),
     saveSecondary: (kind, secondary) => write(roleKeys.secondaries(kind) + secondary.id, secondary),
     removeSecondary: (kind, id) => storage.delete(roleKeys.secondaries(kind) + id),
-    filter: (id) => read(roleKeys.filters + id),
+    async filters() {
+      const found = new Map<string, FilterRecord>()
+      for (const id of await names(roleKeys.filters)) {
+        const filter = await read<FilterRecord>(roleKeys.filters + id)
+        if (filter !== undefined) found.set(id, filter)
+      }
+      return found
+    },
     saveFilter: (id, filter) => write(roleKeys.filters + id, filter),
     removeFilter: (id) => storage.delete(roleKeys.filters + id),
+    heardAddresses: async (kind) => (await read<string[]>(roleKeys.addresses(kind))) ?? [],
+    saveHeardAddresses: (kind, addresses) => write(roleKeys.addresses(kind), addresses),
     async clear(kind) {
       const prefixes =
         kind === 'performance' ? [roleKeys.secondaries(kind), roleKeys.filters] : [roleKeys.secondaries(kind)]

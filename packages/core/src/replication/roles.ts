@@ -1,32 +1,33 @@
-/**
- * The cluster's two roles, running: what is stored (`role-records`) made into primaries and followers, and every change of
- * role. A change is checked and answered at once, then carried out by the life cycle with the services stopped.
- */
-import { randomUUID } from 'node:crypto'
+/** The cluster's two roles, running: what is stored (`role-records`) made into primaries and followers. */
 import type { BackendResponse } from '@lockstep/backend'
-import { createReplicationCa, issuePrimaryServer, issueSecondary } from '@lockstep/bootstrap'
 import { pathsFilter } from '@lockstep/paths-filter'
+import type { HeartbeatStatus } from '@lockstep/replication'
 import type { ClusterListener } from '@lockstep/replication-transport'
 import { type Clock, CoreError, type Log, type WrappingStore } from '../contracts.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
-import { fetchBootstrap, redeemToken } from './activate.ts'
+import { type Canary, canary } from './canary.ts'
+import type { AuthorizesDr } from './dr-authorization.ts'
+import { forwardError } from './forward-error.ts'
 import { decodeForwardedAnswer, encodeForwardedRequest, FORWARD, type ForwardedRequest } from './forwarded-request.ts'
 import type { ReplicationManager } from './manager.ts'
 import type { OperationTokens } from './operation-token.ts'
 import { type PrimaryRole, primaryRole } from './primary-role.ts'
 import { requestsFromSecondaries } from './requests-from-secondaries.ts'
+import { roleChanges } from './role-changes.ts'
 import {
   type FilterRecord,
+  type KnownSecondary,
   type PrimaryRecord,
   type ReplicationKind,
   type RoleRecord,
-  roleKeys,
   roleRecords,
-  type SecondaryRecord,
 } from './role-records.ts'
 import { type SecondaryRole, secondaryRole } from './secondary-role.ts'
+import { secondaryTokens } from './secondary-tokens.ts'
 
+/** As of a secondary's id. */
+const LONGEST_ID = 63
 const KINDS: readonly ReplicationKind[] = ['performance', 'dr']
 
 export interface RolesComponents {
@@ -40,8 +41,10 @@ export interface RolesComponents {
   wrapping?: WrappingStore
   /** Runs what a performance secondary forwards; `allowed` tells which mounts it may know of. */
   forwarded?(request: ForwardedRequest, allowed: (mountPoint: string) => boolean): Promise<BackendResponse | undefined>
-  /** Whether a DR batch token or the like permits a change of the DR role. */
-  authorizesDr?(token: string): Promise<boolean>
+  /** Mounts that are replicated unless a filter withholds them. Default: none. */
+  mountPoints?(): string[]
+  /** Whether a token of the primary permits a change of the DR role. Default: none does. */
+  authorizesDr?: AuthorizesDr
 }
 
 export interface RolesOptions {
@@ -59,6 +62,8 @@ export interface Roles extends ReplicationManager {
   /** Mounts moved or vanished: what secondaries may hold may differ. */
   mountsChanged(): void
   isPerformanceSecondary(): boolean
+  /** What the link to the primary has shown, on a secondary that has one. */
+  upstream(): HeartbeatStatus | undefined
 }
 
 /** Reads the stored roles and sets them in force. */
@@ -79,16 +84,17 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
   const secondaries: Partial<Record<ReplicationKind, SecondaryRole>> = {}
   const loaded = await Promise.all(KINDS.map((kind) => loadMembers(kind)))
 
-  async function loadMembers(kind: ReplicationKind) {
+  async function loadMembers(kind: ReplicationKind): Promise<KnownSecondary[]> {
+    if (stored[kind].mode !== 'primary') return []
     const members = await records.secondaries(kind)
     if (kind === 'performance') {
-      for (const { id } of members) {
-        const filter = await records.filter(id)
-        if (filter !== undefined) filters.set(id, filter)
-      }
+      for (const [id, filter] of await records.filters()) filters.set(id, filter)
     }
     return members
   }
+
+  const heard: Partial<Record<ReplicationKind, string[]>> = {}
+  for (const kind of KINDS) if (stored[kind].mode === 'secondary') heard[kind] = await records.heardAddresses(kind)
 
   const addresses = () => ({ api: options.apiAddress, cluster: [options.clusterAddress] })
   const shared = {
@@ -98,19 +104,17 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     clock,
     log,
     addresses,
-    canary: () => clock.now(),
+    canary: () => probing?.time() ?? 0,
   }
+  let probing: Canary | undefined
 
-  function startPrimary(
-    kind: ReplicationKind,
-    record: PrimaryRecord,
-    members: Awaited<ReturnType<typeof loadMembers>>,
-  ): void {
+  function startPrimary(kind: ReplicationKind, record: PrimaryRecord, members: readonly KnownSecondary[]): void {
     const { forwarded } = components
     const answer = requestsFromSecondaries({
       unsealed,
       store: store.logged,
       kind,
+      log,
       clusterId: record.clusterId,
       forwarded:
         kind === 'performance' && forwarded !== undefined
@@ -123,11 +127,17 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
   }
 
   function start(): void {
+    if (KINDS.some((kind) => stored[kind].mode !== 'disabled')) probing = canary(unsealed.barrier, clock, log)
     KINDS.forEach((kind, index) => {
       const record = stored[kind]
       if (record.mode === 'primary') startPrimary(kind, record, loaded[index]!)
       if (record.mode === 'secondary') {
-        secondaries[kind] = secondaryRole({ ...shared, onAddresses: () => {} }, kind, record)
+        const onAddresses = (found: string[]): void => {
+          records.saveHeardAddresses(kind, found).catch((error: unknown) => {
+            log.warn("the primary's addresses could not be kept", { kind, error: String(error) })
+          })
+        }
+        secondaries[kind] = secondaryRole({ ...shared, onAddresses }, kind, record, heard[kind])
       }
     })
   }
@@ -145,51 +155,25 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     return role
   }
 
-  /** After the answer is out: stop services, store the role, start again in it. */
-  function changeRole(kind: ReplicationKind, next: RoleRecord, also?: (cluster: Unsealed) => Promise<void>): void {
-    setImmediate(() => {
-      lifeCycle
-        .transition(async (cluster) => {
-          // What the role forbids to write is lifted for the change itself.
-          cluster.store.modes[kind] = 'disabled'
-          await also?.(cluster)
-          await roleRecords(cluster.barrier).saveRole(kind, next)
-        })
-        .catch((error: unknown) => log.error('changing the replication role failed', { kind, error: String(error) }))
-    })
-  }
-
-  function assertCanBecomePrimary(kind: ReplicationKind): void {
-    if (stored[kind].mode !== 'disabled') throw invalid(`${kind} replication is already enabled on this cluster`)
-    if (stored.dr.mode === 'secondary') throw invalid('a DR secondary cannot be made a primary: promote it')
-  }
-
-  async function newPrimary(clusterId: string, primaryClusterAddr: string): Promise<PrimaryRecord> {
-    const now = clock.now()
-    const ca = await createReplicationCa({ clusterId, now })
-    const server = await issuePrimaryServer(ca, { now })
-    return {
-      mode: 'primary',
-      clusterId,
-      primaryClusterAddr,
-      ca,
-      server: {
-        caCertificate: ca.certificatePem,
-        certificate: server.certificatePem,
-        privateKey: server.privateKeyPem,
-      },
-      enabledAt: now,
-    }
-  }
+  const changes = roleChanges({ unsealed, lifeCycle, clock, log, role: (kind) => stored[kind], primary, secondary })
+  const issueToken = secondaryTokens({
+    ...{ records, clock, wrapping: components.wrapping, filter: (id) => filters.get(id) },
+    ...{ apiAddress: options.apiAddress, clusterAddress: options.clusterAddress },
+  })
 
   const roles: Roles = {
     start,
     async stop() {
-      await Promise.all([...Object.values(primaries), ...Object.values(secondaries)].map((role) => role.close()))
+      changes.end()
+      await Promise.all([
+        probing?.stop(),
+        ...[...Object.values(primaries), ...Object.values(secondaries)].map((role) => role.close()),
+      ])
     },
     mountsChanged() {
       for (const role of Object.values(primaries)) role.viewsChanged()
     },
+    upstream: () => (secondaries.dr ?? secondaries.performance)?.heartbeat(),
     isPerformanceSecondary: () => stored.performance.mode === 'secondary',
     mode: (kind) => stored[kind].mode,
     lastWal: () => store.logged.log.head().index,
@@ -197,67 +181,8 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
       return primaries[kind]?.status() ?? secondaries[kind]?.status() ?? { mode: 'disabled' }
     },
 
-    async enablePrimary(kind, primaryClusterAddr) {
-      assertCanBecomePrimary(kind)
-      changeRole(kind, await newPrimary(randomUUID(), primaryClusterAddr))
-    },
-    async demotePrimary(kind) {
-      const { record } = primary(kind)
-      const enabledAt = clock.now()
-      const { clusterId } = record
-      changeRole(kind, {
-        mode: 'secondary',
-        clusterId,
-        secondaryId: '',
-        primaryClusterAddrs: [],
-        credentials: null,
-        enabledAt,
-      })
-    },
-    async disablePrimary(kind) {
-      primary(kind)
-      changeRole(kind, { mode: 'disabled' }, async ({ barrier }) => roleRecords(barrier).clear(kind))
-    },
-
-    async secondaryToken(kind, { id, ttl }) {
-      const role = primary(kind)
-      if (components.wrapping === undefined) throw invalid('this cluster issues no tokens')
-      if (role.known().some((known) => known.id === id)) {
-        throw invalid(`id: a secondary with the id ${JSON.stringify(id)} exists already; revoke it first`)
-      }
-      const { record } = role
-      const now = clock.now()
-      const issued = await issueSecondary(record.ca, { id, now }).catch((error: Error) => {
-        throw invalid(`id: ${error.message}`)
-      })
-      const known = { id, fingerprint: issued.fingerprint, issuedAt: now }
-      await records.saveSecondary(kind, known)
-      role.add(known, filters.get(id) ?? (kind === 'performance' ? await records.filter(id) : undefined))
-      return components.wrapping.wrap({
-        response: {
-          request_id: randomUUID(),
-          lease_id: '',
-          renewable: false,
-          lease_duration: 0,
-          data: {
-            id,
-            kind,
-            clusterId: record.clusterId,
-            caCertificate: record.ca.certificatePem,
-            clientCertificate: issued.certificatePem,
-            clientKey: issued.privateKeyPem,
-            primaryClusterAddr: record.primaryClusterAddr || options.clusterAddress,
-          },
-          wrap_info: null,
-          warnings: null,
-          auth: null,
-        },
-        ttl,
-        path: `sys/replication/${kind}/primary/secondary-token`,
-        format: 'jwt',
-        address: options.apiAddress,
-      })
-    },
+    ...changes,
+    secondaryToken: async (kind, input) => issueToken(kind, primary(kind), input),
     async revokeSecondary(kind, id) {
       const role = primary(kind)
       if (!role.known().some((known) => known.id === id))
@@ -268,11 +193,11 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
 
     async filter(id) {
       primary('performance')
-      return records.filter(id)
+      return filters.get(id)
     },
     async setFilter(id, input) {
       const role = primary('performance')
-      const filter = checkFilter(input)
+      const filter = checkFilter(id, input)
       await records.saveFilter(id, filter)
       filters.set(id, filter)
       role.setFilter(id, filter)
@@ -284,106 +209,39 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
       role.setFilter(id, undefined)
     },
     async dynamicFilter(id) {
-      const filter = await records.filter(id)
-      return filter && { mounts: filter.paths, namespaces: [] }
+      const settings = filters.get(id)
+      if (settings === undefined) return undefined
+      const filter = pathsFilter(settings)
+      const mounts = (components.mountPoints?.() ?? []).filter((point) => !filter.allows(point))
+      return { mounts: mounts.sort(), namespaces: [] }
     },
 
-    async enableSecondary(kind, input) {
-      if (stored[kind].mode !== 'disabled') throw invalid(`${kind} replication is already enabled on this cluster`)
-      if (stored.dr.mode === 'secondary') throw invalid('this cluster is a DR secondary already')
-      if (kind === 'dr' && stored.performance.mode !== 'disabled') {
-        throw invalid("disable performance replication first: a DR secondary takes over its primary's role")
-      }
-      const activation = await redeemToken(kind, input, clock.now())
-      const reply = await fetchBootstrap(activation)
-      const record = secondaryRecord(activation)
-      setImmediate(() => {
-        lifeCycle
-          .adopt(reply, (barrier) => roleRecords(barrier).saveRole(kind, record))
-          .catch((error: unknown) =>
-            log.error('becoming a secondary failed, nothing was changed', { kind, error: String(error) }),
-          )
-      })
-    },
-    async promoteSecondary(kind, { primaryClusterAddr, force }) {
-      const role = secondary(kind)
-      const dialing = role.record.credentials !== null && role.record.primaryClusterAddrs.length > 0
-      if (dialing && !force && !role.caughtUp()) {
-        const { lag_ms, last_error } = role.status()
-        const why = last_error ? `the link to the primary is down (${last_error})` : `it is ${lag_ms} ms behind`
-        throw new CoreError(
-          'CORE_UNAVAILABLE',
-          `this secondary cannot be shown to hold all of the primary's writes: ${why}; set force to promote it anyway`,
-        )
-      }
-      const epoch = Math.max(store.logged.log.head().epoch, role.epoch()) + 1
-      const next = await newPrimary(role.record.clusterId, primaryClusterAddr)
-      changeRole(kind, next, async (cluster) => {
-        await cluster.store.logged.log.startEpoch(epoch)
-        await roleRecords(cluster.barrier).clear(kind)
-        await cluster.store.logged.delete(roleKeys.cursor(kind))
-        if (kind === 'dr') await operationTokens.delete()
-      })
-    },
-    async disableSecondary(kind) {
-      secondary(kind)
-      changeRole(kind, { mode: 'disabled' }, async (cluster) => {
-        await cluster.store.logged.delete(roleKeys.cursor(kind))
-        if (kind === 'dr') await operationTokens.delete()
-      })
-    },
-    async updatePrimary(kind, input) {
-      const { record } = secondary(kind)
-      if (input.updatePrimaryAddrs !== undefined) {
-        if (record.credentials === null) {
-          throw invalid('update_primary_addrs: this cluster was demoted and has no credentials; use a token')
-        }
-        return changeRole(kind, { ...record, primaryClusterAddrs: input.updatePrimaryAddrs })
-      }
-      if (input.token === '') return changeRole(kind, { ...record, primaryClusterAddrs: [] })
-      const activation = await redeemToken(kind, input, clock.now())
-      if (activation.package.clusterId !== record.clusterId) {
-        throw invalid('token: it belongs to another replication set; disable replication and enable it anew')
-      }
-      await fetchBootstrap(activation)
-      changeRole(kind, secondaryRecord(activation))
-    },
-
-    checkOperationToken: async (token) =>
-      (await operationTokens.check(token)) || ((await components.authorizesDr?.(token)) ?? false),
+    checkOperationToken: async (token, request) =>
+      (await operationTokens.check(token)) || ((await components.authorizesDr?.(token, request)) ?? false),
     deleteOperationToken: () => operationTokens.delete(),
 
     async forward(request, caller) {
-      const role = secondary('performance')
-      const timeoutMs = options.forwardTimeoutMs ?? 30_000
-      const body = await role.request(FORWARD, encodeForwardedRequest(request, caller), { timeoutMs })
-      const { response, index } = decodeForwardedAnswer(body)
-      if (await role.applied(index, options.walWaitMs)) return response
-      return { ...response, warnings: [...(response?.warnings ?? []), STALE] }
+      try {
+        const role = secondary('performance')
+        const timeoutMs = options.forwardTimeoutMs ?? 30_000
+        const body = await role.request(FORWARD, encodeForwardedRequest(request, caller), { timeoutMs })
+        const { response, index } = decodeForwardedAnswer(body)
+        if (await role.applied(index, options.walWaitMs)) return response
+        return { ...response, warnings: [...(response?.warnings ?? []), STALE] }
+      } catch (error) {
+        throw forwardError(error)
+      }
     },
   }
   return roles
-
-  function secondaryRecord({
-    package: activation,
-    credentials,
-  }: Awaited<ReturnType<typeof redeemToken>>): SecondaryRecord {
-    return {
-      mode: 'secondary',
-      clusterId: activation.clusterId,
-      secondaryId: activation.id,
-      primaryClusterAddrs: [activation.primaryClusterAddr],
-      credentials,
-      enabledAt: clock.now(),
-    }
-  }
 }
 
 const STALE =
   "Timeout hit while waiting for local replicated cluster to apply primary's write; this client may encounter stale reads of values written during this operation."
 const shipped = { class: 'replicated', mount: 'core' } as const
 
-function checkFilter(input: { mode: string; paths: string[] }): FilterRecord {
+function checkFilter(id: string, input: { mode: string; paths: string[] }): FilterRecord {
+  if (id.length > LONGEST_ID) throw invalid(`id: expected at most ${LONGEST_ID} characters`)
   try {
     return pathsFilter(input as FilterRecord).toJSON()
   } catch (error) {

@@ -1,11 +1,11 @@
 /** A running secondary of one kind: follows its primary, and carries requests to it. */
-import { primaryServerName } from '@lockstep/bootstrap'
-import type { Plain } from '@lockstep/replication'
+import type { HeartbeatStatus, Plain } from '@lockstep/replication'
 import { acceptTagged, type FollowHandle, followPrimary, type LoggedStore } from '@lockstep/replication-driver'
-import { ALPN, dialCluster } from '@lockstep/replication-transport'
 import type { ClassRules } from '@lockstep/storage-classes'
 import type { Clock, Log } from '../contracts.ts'
-import { type EndCredentials, type ReplicationKind, roleKeys, type SecondaryRecord } from './role-records.ts'
+import { dialPrimary } from './dial-primary.ts'
+import { dialable } from './primary-address.ts'
+import { type ReplicationKind, roleKeys, type SecondaryRecord } from './role-records.ts'
 import { commonStatus, peerItem, rfc3339 } from './status.ts'
 
 export interface SecondaryRoleComponents {
@@ -28,8 +28,8 @@ export interface SecondaryRole {
   applied(index: number, timeoutMs: number): Promise<boolean>
   /** Nothing that the primary was heard to have is missing here. What it never told of cannot be known. */
   caughtUp(): boolean
-  /** Newest epoch followed. */
-  epoch(): number
+  /** What the link has shown; undefined when there is none to be. */
+  heartbeat(): HeartbeatStatus | undefined
   close(): Promise<void>
 }
 
@@ -39,10 +39,12 @@ export function secondaryRole(
   components: SecondaryRoleComponents,
   kind: ReplicationKind,
   record: SecondaryRecord,
+  /** Addresses heard of in earlier lives. */
+  heardBefore: readonly string[] = [],
 ): SecondaryRole {
   const { store, classes, clock, log } = components
   const startedAt = clock.now()
-  let heardAddresses = record.primaryClusterAddrs
+  let known = dialable([...heardBefore, ...record.primaryClusterAddrs])
 
   const follower: FollowHandle | undefined =
     record.credentials === null || record.primaryClusterAddrs.length === 0
@@ -53,7 +55,7 @@ export function secondaryRole(
             clock,
             log,
             accept: acceptTagged(classes, kind),
-            dial: (signal) => dialPrimary(kind, record.clusterId, heardAddresses, record.credentials!, signal),
+            dial: (signal) => dialPrimary(kind, record.clusterId, learnAddresses(), record.credentials!, signal),
             report: () => {
               const { api, cluster } = components.addresses()
               return { canary: components.canary(), addresses: cluster, apiAddress: api }
@@ -70,13 +72,13 @@ export function secondaryRole(
 
   /** The resolver: addresses the primary tells of are dialled first, those given at activation stay as a last resort. */
   function learnAddresses(): readonly string[] {
-    const heard = follower?.status().heartbeat.addresses ?? []
-    const all = [...new Set([...heard, ...record.primaryClusterAddrs])]
-    if (heard.length > 0 && all.join() !== heardAddresses.join()) {
-      heardAddresses = all
-      components.onAddresses(all)
+    const heard = dialable(follower?.status().heartbeat.addresses ?? [])
+    const all = dialable([...heard, ...record.primaryClusterAddrs])
+    if (heard.length > 0 && all.join() !== known.join()) {
+      known = all
+      components.onAddresses(heard)
     }
-    return heardAddresses
+    return known
   }
 
   return {
@@ -86,7 +88,7 @@ export function secondaryRole(
         ...commonStatus(store, kind, 'secondary', record.clusterId),
         secondary_id: record.secondaryId,
         primary_cluster_addr: record.primaryClusterAddrs[0] ?? '',
-        known_primary_cluster_addrs: learnAddresses(),
+        known_primary_cluster_addrs: record.primaryClusterAddrs.length === 0 ? [] : learnAddresses(),
         last_start: rfc3339(startedAt),
       }
       if (follower === undefined) return { ...common, ...NEVER_STARTED, last_remote_wal: 0, primaries: [] }
@@ -106,7 +108,7 @@ export function secondaryRole(
             }),
         primaries: [
           peerItem({
-            apiAddress: heartbeat.apiAddress,
+            apiAddress: heartbeat.apiAddress || (record.primaryApiAddr ?? ''),
             clusterAddress: heartbeat.addresses[0] ?? record.primaryClusterAddrs[0] ?? '',
             connected: status.connectionState === 'ready',
             lastHeartbeat: heartbeat.lastHeartbeat,
@@ -132,26 +134,7 @@ export function secondaryRole(
       if (status === undefined || status.position.cursor === null) return false
       return status.position.cursor.index >= status.primaryHead
     },
-    epoch: () => follower?.status().position.epoch ?? 0,
+    heartbeat: () => follower?.status().heartbeat,
     close: async () => follower?.close(),
   }
-}
-
-/** One link to the first address that answers with the right certificate. */
-export function dialPrimary(
-  kind: ReplicationKind,
-  clusterId: string,
-  addresses: readonly string[],
-  credentials: EndCredentials,
-  signal?: AbortSignal,
-) {
-  return dialCluster({
-    addresses,
-    servername: primaryServerName(clusterId),
-    alpn: ALPN[kind],
-    ca: credentials.caCertificate,
-    cert: credentials.certificate,
-    key: credentials.privateKey,
-    signal,
-  })
 }

@@ -24,6 +24,8 @@ export interface ClusterStore {
 export interface ClusterStoreOptions {
   /** Cap of the retained write-ahead log, bytes. */
   logBytes?: number
+  /** Ciphertext read cache, bytes. Default: the driver's. */
+  cacheBytes?: number
 }
 
 export async function openClusterStore(physical: Store, log: Log, options: ClusterStoreOptions): Promise<ClusterStore> {
@@ -38,6 +40,7 @@ export async function openClusterStore(physical: Store, log: Log, options: Clust
     },
     keepLog: () => modes.performance === 'primary' || modes.dr === 'primary',
     logBytes: options.logBytes,
+    cacheBytes: options.cacheBytes,
     onLogPressure: (pressure) =>
       log.warn('the log kept for a lagging secondary nears its cap; past it that secondary resumes by Merkle diff', {
         ...pressure,

@@ -4,7 +4,7 @@
  */
 import { randomInt, randomUUID, timingSafeEqual } from 'node:crypto'
 import { CoreError } from '../contracts.ts'
-import { decodeShare, keyShares } from './key-shares.ts'
+import { decodeShare, keyShares, type ShareCounts } from './key-shares.ts'
 import type { OperatorKey } from './seal-material.ts'
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -12,25 +12,32 @@ const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 export type GenerateAction = 'status' | 'start' | 'update' | 'cancel'
 
 export interface GenerateRootComponents {
+  shareCounts(): Promise<ShareCounts>
+  /** A copy, overwritten after use. */
   operatorKey(): Promise<OperatorKey>
   /** The token to encode, made only when the shares were right. */
   issue(): Promise<string>
-  /** Length of the tokens `issue` makes, in characters. */
+  /** Length of the tokens `issue` makes, in bytes of UTF-8. */
   tokenLength: number
   /** Field the result is repeated in. */
   resultField: 'encoded_root_token' | undefined
 }
 
 export interface GenerateRoot {
+  /** One at a time, in order. Undefined after `cancel`. */
   run(action: GenerateAction, params: Record<string, unknown>): Promise<Record<string, unknown> | undefined>
+  /** Forgets attempt and shares: the node was sealed, or the key they belong to has changed. */
+  reset(): void
 }
 
 export function generateRoot(components: GenerateRootComponents): GenerateRoot {
+  const { tokenLength } = components
   const shares = keyShares()
   let attempt: { nonce: string; otp: string } | undefined
+  let last: Promise<unknown> = Promise.resolve()
 
   async function status(extra: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
-    const { threshold } = await components.operatorKey()
+    const { threshold } = await components.shareCounts()
     return {
       nonce: attempt?.nonce ?? '',
       started: attempt !== undefined,
@@ -41,24 +48,24 @@ export function generateRoot(components: GenerateRootComponents): GenerateRoot {
       encoded_root_token: '',
       pgp_fingerprint: '',
       otp: '',
-      otp_length: components.tokenLength,
+      otp_length: tokenLength,
       ...extra,
     }
   }
 
-  function start(params: Record<string, unknown>): Promise<Record<string, unknown>> {
+  async function start(params: Record<string, unknown>): Promise<Record<string, unknown>> {
     if (attempt !== undefined) throw invalid('root generation already in progress')
     if (typeof params.pgp_key === 'string' && params.pgp_key !== '')
       throw invalid('pgp_key: PGP encryption is not supported, use an OTP')
     const given = params.otp
     if (given !== undefined && given !== '' && given !== null) {
-      if (typeof given !== 'string' || given.length !== components.tokenLength) {
-        throw invalid(`otp string is wrong length; expected ${components.tokenLength}`)
+      if (typeof given !== 'string' || Buffer.byteLength(given) !== tokenLength) {
+        throw invalid(`otp string is wrong length; expected ${tokenLength}`)
       }
       attempt = { nonce: randomUUID(), otp: given }
       return status()
     }
-    const otp = Array.from({ length: components.tokenLength }, () => ALPHABET[randomInt(ALPHABET.length)]).join('')
+    const otp = Array.from({ length: tokenLength }, () => ALPHABET[randomInt(ALPHABET.length)]).join('')
     attempt = { nonce: randomUUID(), otp }
     return status({ otp })
   }
@@ -66,30 +73,59 @@ export function generateRoot(components: GenerateRootComponents): GenerateRoot {
   async function update(params: Record<string, unknown>): Promise<Record<string, unknown>> {
     if (params.key === undefined || params.key === '') throw invalid("'key' must be specified in request body as JSON")
     const share = decodeShare(params.key)
-    if (attempt === undefined) throw invalid('no root generation in progress')
-    if (params.nonce !== attempt.nonce)
-      throw invalid(`incorrect nonce supplied; nonce for this root generation operation is "${attempt.nonce}"`)
-    const operatorKey = await components.operatorKey()
-    const key = shares.add(share, operatorKey)
+    const current = attempt
+    if (current === undefined) throw invalid('no root generation in progress')
+    if (params.nonce !== current.nonce)
+      throw invalid(`incorrect nonce supplied; nonce for this root generation operation is "${current.nonce}"`)
+    if (shares.has(share)) throw invalid('given key has already been provided during this generation operation')
+    const counts = await components.shareCounts()
+    if (attempt !== current) throw invalid('no root generation in progress')
+    const key = combine(share, counts)
     if (key === undefined) return status()
-    const right = key.length === operatorKey.key.length && timingSafeEqual(key, operatorKey.key)
-    key.fill(0)
-    if (!right) throw invalid('root generation aborted: the key shares given are not valid')
-    const { nonce, otp } = attempt
+    if (!(await isRight(key))) throw aborted()
+    const { nonce, otp } = current
     const encoded = encode(await components.issue(), otp)
     attempt = undefined
-    const result = { nonce, started: true, progress: operatorKey.threshold, complete: true, encoded_token: encoded }
+    const result = { nonce, started: true, progress: counts.threshold, complete: true, encoded_token: encoded }
     return status(components.resultField ? { ...result, [components.resultField]: encoded } : result)
   }
 
+  function combine(share: Uint8Array, counts: ShareCounts): Uint8Array | undefined {
+    try {
+      return shares.add(share, counts)
+    } catch (cause) {
+      throw aborted(cause)
+    }
+  }
+
+  async function isRight(key: Uint8Array): Promise<boolean> {
+    const operatorKey = await components.operatorKey()
+    try {
+      return key.length === operatorKey.key.length && timingSafeEqual(key, operatorKey.key)
+    } finally {
+      key.fill(0)
+      operatorKey.key.fill(0)
+    }
+  }
+
+  function reset(): void {
+    attempt = undefined
+    shares.reset()
+  }
+
+  async function run(action: GenerateAction, params: Record<string, unknown>) {
+    if (action === 'status') return status()
+    if (action === 'start') return start(params)
+    if (action === 'update') return update(params)
+    return reset()
+  }
+
   return {
-    async run(action, params) {
-      if (action === 'status') return status()
-      if (action === 'start') return start(params)
-      if (action === 'update') return update(params)
-      attempt = undefined
-      shares.reset()
-      return undefined
+    reset,
+    run(action, params) {
+      const next = last.then(() => run(action, params))
+      last = next.catch(() => {})
+      return next as ReturnType<GenerateRoot['run']>
     },
   }
 }
@@ -102,6 +138,12 @@ function encode(token: string, otp: string): string {
   return Buffer.from(left.map((byte, index) => byte ^ right[index]!))
     .toString('base64')
     .replace(/=+$/, '')
+}
+
+/** The shares given so far are forgotten, the attempt goes on from none. */
+function aborted(cause?: unknown): CoreError {
+  const text = 'root generation aborted: the key shares given are not valid'
+  return new CoreError('CORE_INVALID_REQUEST', text, { cause })
 }
 
 function invalid(message: string): CoreError {

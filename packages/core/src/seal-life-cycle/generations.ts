@@ -20,13 +20,18 @@ interface Pointer {
 export interface Generations {
   /** The current generation's store. Closing it does nothing. */
   current(): Store
+  /** Number of the current generation. */
+  number(): number
+  /** Reads which generation is current, as another node may have changed it. */
+  refresh(): Promise<void>
   /** `fill` writes the next generation; it becomes current once `fill` resolves, or never. */
   replace(fill: (next: Store) => Promise<void>): Promise<void>
-  /** Resolves when the deletion of old generations under way is over. */
-  settled(): Promise<void>
+  /** Ends the deletion of old generations; what is left of them goes at the next start. */
+  close(): Promise<void>
 }
 
-export async function openGenerations(physical: Store, log: Log): Promise<Generations> {
+/** @param options.clean delete other generations than the current one: only for the node that writes. */
+export async function openGenerations(physical: Store, log: Log, options: { clean: boolean }): Promise<Generations> {
   let pointer = await readPointer(physical)
   let stopped = false
   let cleaning = deleteOthers()
@@ -38,10 +43,11 @@ export async function openGenerations(physical: Store, log: Log): Promise<Genera
   }
 
   async function deleteOthers(): Promise<void> {
+    if (!options.clean) return
     try {
       for (const child of await physical.list('')) {
         const number = /^g(\d+)\/$/.exec(child)?.[1]
-        if (number !== undefined && Number(number) !== pointer.current && !stopped) await deletePrefix(physical, child)
+        if (number !== undefined && Number(number) !== pointer.current) await deletePrefix(child)
       }
     } catch (error) {
       if ((error as { code?: unknown }).code === 'STORAGE_CLOSED') return
@@ -51,45 +57,61 @@ export async function openGenerations(physical: Store, log: Log): Promise<Genera
     }
   }
 
+  async function deletePrefix(prefix: string): Promise<void> {
+    while (!stopped) {
+      const keys: string[] = []
+      for await (const [key] of physical.scan({ prefix, limit: DELETE_BATCH })) keys.push(key)
+      if (keys.length === 0) return
+      await transact(physical, async (transaction) => {
+        for (const key of keys) await transaction.delete(key)
+      })
+    }
+  }
+
+  async function stopCleaning(): Promise<void> {
+    stopped = true
+    await cleaning
+  }
+
   return {
     current: () => prefixedStore(physical, `g${pointer.current}/`),
-    settled: () => cleaning,
+    number: () => pointer.current,
+    async refresh() {
+      pointer = await readPointer(physical)
+    },
     async replace(fill) {
-      stopped = true
-      await cleaning
-      stopped = false
+      await stopCleaning()
       const next = pointer.next
       await save({ next: next + 1 })
       try {
         await fill(prefixedStore(physical, `g${next}/`))
         await save({ current: next })
       } finally {
+        stopped = false
         cleaning = deleteOthers()
       }
     },
+    close: stopCleaning,
   }
 }
 
 async function readPointer(physical: Store): Promise<Pointer> {
   const stored = await physical.get(POINTER)
   if (stored === undefined) return { format: FORMAT, current: 0, next: 1 }
-  const pointer = JSON.parse(new TextDecoder().decode(stored)) as Pointer
-  if (pointer.format > FORMAT) {
+  let pointer: Pointer
+  try {
+    pointer = JSON.parse(new TextDecoder().decode(stored)) as Pointer
+  } catch (cause) {
+    throw new CoreError('CORE_INTERNAL', `stored record ${POINTER} is not JSON`, { cause })
+  }
+  if (!(pointer.format <= FORMAT)) {
     throw new CoreError(
       'CORE_INTERNAL',
       `storage was written by a newer version (format ${pointer.format}, this version reads up to ${FORMAT})`,
     )
   }
-  return pointer
-}
-
-async function deletePrefix(physical: Store, prefix: string): Promise<void> {
-  for (;;) {
-    const keys: string[] = []
-    for await (const [key] of physical.scan({ prefix, limit: DELETE_BATCH })) keys.push(key)
-    if (keys.length === 0) return
-    await transact(physical, async (transaction) => {
-      for (const key of keys) await transaction.delete(key)
-    })
+  if (!Number.isSafeInteger(pointer.current) || !Number.isSafeInteger(pointer.next)) {
+    throw new CoreError('CORE_INTERNAL', `stored record ${POINTER}: current or next is not a whole number`)
   }
+  return pointer
 }

@@ -13,24 +13,39 @@ export interface InitializeParams {
 }
 
 /** Field by field, with Vault's defaults (5 shares, 3 needed) and its error texts. */
-export function parseInitialize(params: Record<string, unknown>, auto: boolean): InitializeParams {
+export function parseInitialize(params: Record<string, unknown>, sealType: string): InitializeParams {
+  const auto = sealType !== 'shamir'
+  const kind = auto ? 'recovery' : 'secret'
+  const other = auto ? 'secret' : 'recovery'
+  const foreign = [`${other}_shares`, `${other}_threshold`, auto ? 'pgp_keys' : 'recovery_pgp_keys'].filter((field) =>
+    isMeant(params[field]),
+  )
+  if (foreign.length > 0) {
+    throw new CoreError(
+      'CORE_INVALID_REQUEST',
+      `parameters ${foreign.join(',')} not applicable to seal type ${sealType}`,
+    )
+  }
   for (const field of ['pgp_keys', 'root_token_pgp_key', 'recovery_pgp_keys']) {
-    const value = params[field]
-    if (value !== undefined && value !== null && value !== '' && !(Array.isArray(value) && value.length === 0)) {
+    if (isGiven(params[field])) {
       throw new CoreError('CORE_INVALID_REQUEST', `${field}: PGP-encrypted shares are not supported`)
     }
   }
-  const kind = auto ? 'recovery' : 'secret'
   const shares = wholeNumber(params, `${kind}_shares`, 5)
   const threshold = wholeNumber(params, `${kind}_threshold`, Math.min(3, shares))
-  if (auto) {
-    for (const field of ['secret_shares', 'secret_threshold']) {
-      const given = wholeNumber(params, field, 0)
-      if (given > 1) throw new CoreError('CORE_INVALID_REQUEST', `parameters ${field} not applicable to seal type`)
-    }
-  }
   checkShares(kind, shares, threshold)
   return { shares, threshold }
+}
+
+/** Clients send what they do not mean as zero, empty or null. */
+function isGiven(value: unknown): boolean {
+  if (value === undefined || value === null || value === '' || value === 0) return false
+  return !(Array.isArray(value) && value.length === 0)
+}
+
+/** A single share is what clients send that do not know the kind of seal. */
+function isMeant(value: unknown): boolean {
+  return isGiven(value) && value !== 1
 }
 
 function wholeNumber(params: Record<string, unknown>, field: string, fallback: number): number {
@@ -50,25 +65,25 @@ export interface Initialized {
   parts: Uint8Array[]
 }
 
-/** Writes seal and keyring in one transaction; rejects with CORE_INVALID_REQUEST when the storage holds a keyring already. */
-export async function initializeStorage(
+/**
+ * Makes and stores keyring and seal, all but the record `sealKeys.config`: with that the cluster counts as initialised, so the caller
+ * writes `config` last.
+ */
+export async function prepareStorage(
   records: Store,
   params: InitializeParams,
   autoSeal: AutoSeal | undefined,
-): Promise<Initialized> {
+): Promise<Initialized & { config: Uint8Array }> {
   const keyring = createKeyring()
   const { operatorKey, parts } = newOperatorKey(params.shares, params.threshold)
   const rootKey = keyring.rootKey()
   const seal = await adoptSeal(rootKey, operatorKey, autoSeal)
   rootKey.fill(0)
   await transact(records, async (transaction) => {
-    if ((await transaction.get(sealKeys.keyring)) !== undefined) {
-      throw new CoreError('CORE_INVALID_REQUEST', 'Vault is already initialized')
-    }
-    for (const [key, value] of seal) await transaction.put(key, value)
+    for (const [key, value] of seal) if (key !== sealKeys.config) await transaction.put(key, value)
     await transaction.put(sealKeys.keyring, keyring.encrypt())
   })
-  return { keyring, operatorKey, parts }
+  return { keyring, operatorKey, parts, config: seal.get(sealKeys.config)! }
 }
 
 export function shareTexts(parts: readonly Uint8Array[]): { hex: string[]; base64: string[] } {

@@ -12,8 +12,12 @@ export interface KeyShares {
   readonly progress: number
   /** "" while no share was given. */
   readonly nonce: string
-  /** Adds a share; the combined key once the threshold of distinct shares are there (progress then starts again at 0). */
+  /**
+   * Adds a share, which it takes over; the combined key once the threshold of distinct shares are there (progress then starts again
+   * at 0). Throws CORE_INVALID_REQUEST when they do not combine.
+   */
   add(share: Uint8Array, config: ShareCounts): Uint8Array | undefined
+  has(share: Uint8Array): boolean
   reset(): void
 }
 
@@ -25,6 +29,8 @@ export function keyShares(): KeyShares {
     shares = []
     nonce = ''
   }
+  const has = (share: Uint8Array): boolean =>
+    shares.some((other) => other.length === share.length && timingSafeEqual(other, share))
   return {
     get progress() {
       return shares.length
@@ -33,10 +39,11 @@ export function keyShares(): KeyShares {
       return nonce
     },
     reset,
+    has,
     add(share, { shares: secretShares, threshold: secretThreshold }) {
       if (nonce === '') nonce = randomUUID()
-      const known = shares.some((other) => other.length === share.length && timingSafeEqual(other, share))
-      if (!known) shares.push(Uint8Array.from(share))
+      if (has(share)) share.fill(0)
+      else shares.push(share)
       if (shares.length < secretThreshold) return undefined
       try {
         return combineKey(shares, { secretShares, secretThreshold })

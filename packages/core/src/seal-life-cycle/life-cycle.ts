@@ -1,26 +1,34 @@
 /**
- * sealed → standby → active. Owns the open storage generation, the keyring and the services on top of it; every
- * transition runs alone, in order. Role changes stop the services, change what is stored, and start them again.
+ * sealed → standby → active. Owns the open storage, the keys and the services on top of it; every transition runs alone, in
+ * order. Role changes stop the services, change what is stored, and start them again.
+ *
+ * With a leader lock only its holder writes: it opens the storage anew, fenced by its leadership, because what it had read
+ * before is out of date by then. The others read, and wait for the lock outside of the order of transitions.
  */
-import { deserializeKeyring, type Keyring, openKeyring } from '@lockstep/barrier'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { BarrierError, deserializeKeyring, openKeyring } from '@lockstep/barrier'
 import type { AutoSeal } from '@lockstep/seal'
 import type { LeaderLock, Leadership, Store } from '@lockstep/storage'
 import { CoreError, type CoreRequest, type CoreResponse, type Log } from '../contracts.ts'
 import type { BootstrapReply } from '../replication/bootstrap-reply.ts'
-import { type ClusterStore, type ClusterStoreOptions, openClusterStore } from './cluster-store.ts'
-import type { Generations } from './generations.ts'
-import { type Initialized, type InitializeParams, initializeStorage } from './initialize.ts'
+import { type ClusterStorage, openClusterStorage } from './cluster-storage.ts'
+import type { ClusterStore, ClusterStoreOptions } from './cluster-store.ts'
+import { type Initialized, type InitializeParams, prepareStorage } from './initialize.ts'
 import { decodeShare, keyShares } from './key-shares.ts'
 import { requestGate } from './request-gate.ts'
 import { openRootKey, openRootKeyByAutoSeal } from './root-key.ts'
-import { decodeSealConfig, type SealConfig, sealKeys } from './seal-config.ts'
+import { readSealConfig, type SealConfig, sealKeys } from './seal-config.ts'
 import { adoptSeal, type OperatorKey } from './seal-material.ts'
 import type { Services, Unsealed } from './services.ts'
+import { unsealedKeys } from './unsealed-keys.ts'
 
 export interface LifeCycleComponents {
-  generations: Generations
+  /** The whole physical store. */
+  physical: Store
   autoSeal?: AutoSeal
   lock?: LeaderLock
+  /** The same store, refusing writes once the leadership has ended; closed with it. Default: `physical`, unfenced. */
+  fenced?(leadership: Leadership): Promise<Store>
   log: Log
   /** Starts what runs on the barrier, in the roles that are stored there. */
   startServices(unsealed: Unsealed): Promise<Services>
@@ -36,10 +44,11 @@ export interface LifeCycle {
   store(): ClusterStore
   services(): Services | undefined
   activeSince(): number
+  /** Undefined until initialised. */
   sealConfig(): Promise<SealConfig | undefined>
   recoveryConfig(): Promise<SealConfig | undefined>
   progress(): { progress: number; nonce: string }
-  /** Leaves the node active; with an auto seal too. */
+  /** Leaves the node sealed, with an auto seal active. When it rejects, the storage is not initialised. */
   initialize(params: InitializeParams): Promise<Initialized & { rootToken: string }>
   unseal(params: { key?: unknown; reset?: unknown }): Promise<void>
   /**
@@ -48,35 +57,48 @@ export interface LifeCycle {
    */
   autoUnseal(): Promise<void>
   seal(): Promise<void>
-  /** Stops the services, runs `change`, starts them again even when `change` fails. */
+  /** Gives up the lead for a while, when other nodes could take it. */
+  stepDown(): Promise<void>
+  /**
+   * Stops the services, runs `change`, starts them again even when `change` fails. When they do not start, the node seals itself, or
+   * with a leader lock becomes a standby.
+   */
   transition(change: (unsealed: Unsealed) => Promise<void>): Promise<void>
-  /** Replaces everything stored by an empty storage under the primary's keyring; `fill` writes the role. */
-  adopt(reply: BootstrapReply, fill: (barrier: Store) => Promise<void>): Promise<void>
+  /**
+   * Replaces everything stored by an empty storage under the primary's keyring; `fill` writes what belongs in it besides seal and
+   * keyring. Takes over the keys in `reply`, which are overwritten when it fails.
+   */
+  adopt(reply: BootstrapReply, fill: (next: Store, previous: Store) => Promise<void>): Promise<void>
+  /** Undefined while sealed. On a standby it can read. */
   unsealed(): Unsealed | undefined
   handle(request: CoreRequest): Promise<CoreResponse>
   close(): Promise<void>
 }
 
-/** NIST SP 800-38D allows 2^32 per key, so this much may be forgotten in a crash many times over. */
-const ENCRYPTIONS_BETWEEN_SAVES = 2 ** 20
+const INITIALIZE_LOCK_MS = 10_000
+const STEP_DOWN_MS = 10_000
+const CAMPAIGN_RETRY_MS = 2_000
+const AUTO_UNSEAL_RETRY_MS = { first: 1_000, longest: 60_000 }
 
 const sealed = (): CoreError => new CoreError('CORE_SEALED', 'Vault is sealed')
+const standby = (): CoreError => new CoreError('CORE_STANDBY', 'Vault is in standby mode')
 const changing = (): CoreError =>
   new CoreError('CORE_UNAVAILABLE', 'Vault is changing its replication role, try again shortly')
+const initializedAlready = (): CoreError => new CoreError('CORE_INVALID_REQUEST', 'Vault is already initialized')
 
 export async function lifeCycle(components: LifeCycleComponents, options: LifeCycleOptions): Promise<LifeCycle> {
-  const { generations, autoSeal, lock, log, startServices } = components
+  const { physical, autoSeal, lock, log, startServices } = components
   const gate = requestGate()
   const shares = keyShares()
-  let store = await openClusterStore(generations.current(), log, options)
-  let secrets: { keyring: Keyring; operatorKey: OperatorKey | undefined } | undefined
+  const open = (over: Store, leads: boolean): Promise<ClusterStorage> =>
+    openClusterStorage(over, log, { ...options, leads })
+  let storage = await open(physical, lock === undefined)
+  const keys = unsealedKeys(() => storage.store, autoSeal)
   let services: Services | undefined
-  let leadership: Leadership | undefined
-  let waiting: AbortController | undefined
+  let lead: { held: Leadership; fenced: Store | undefined } | undefined
+  let campaign: AbortController | undefined
+  let autoUnsealing: AbortController | undefined
   let activeSince = 0
-  let sealing: Promise<void> | undefined
-  /** As of the keyring record last written; what a crash forgets is bounded by the distance to it. */
-  let storedEncryptions = 0
 
   let last: Promise<unknown> = Promise.resolve()
   function alone<T>(body: () => Promise<T>): Promise<T> {
@@ -85,74 +107,30 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     return next
   }
 
-  const read = (key: string): Promise<Uint8Array | undefined> => store.logged.get(key)
-  async function readConfig(key: string): Promise<SealConfig | undefined> {
-    const bytes = await read(key)
-    return bytes && decodeSealConfig(key, bytes)
+  const mayWrite = (): boolean => lock === undefined || lead !== undefined
+
+  /** Another node may have replaced the storage meanwhile, or this one failed to open it. */
+  async function follow(): Promise<void> {
+    if (mayWrite() || (await storage.isCurrent().catch(() => false))) return
+    await alone(async () => {
+      if (mayWrite() || (await storage.isCurrent().catch(() => false))) return
+      await reopenToRead()
+      if (!keys.present) return
+      log.warn('the encryption keys have changed (another node joined a replication primary): unseal with the new keys')
+      await doSeal()
+      keepAutoUnsealing()
+    })
   }
 
-  const unsealed: Unsealed = {
-    get store() {
-      return store
-    },
-    get barrier() {
-      return store.barrier(unsealed.keyring)
-    },
-    keyring() {
-      if (secrets === undefined) throw sealed()
-      return secrets.keyring
-    },
-    async reloadKeyring() {
-      const current = unsealed.keyring()
-      const record = await read(sealKeys.keyring)
-      if (record === undefined || secrets === undefined) return
-      const rootKey = current.rootKey()
-      try {
-        secrets.keyring = openKeyring(rootKey, record)
-      } finally {
-        rootKey.fill(0)
-      }
-      if (secrets.keyring !== current) setImmediate(() => current.close())
-    },
-    async rotateKeyring() {
-      const next = unsealed.keyring().clone()
-      next.rotate()
-      await store.logged.put(sealKeys.keyring, next.encrypt())
-      if (secrets === undefined) return next.close()
-      const previous = secrets.keyring
-      secrets.keyring = next
-      storedEncryptions = 0
-      setImmediate(() => previous.close())
-    },
-    async keepKeyring() {
-      const current = unsealed.keyring()
-      if (current.needsRotation) return unsealed.rotateKeyring()
-      const encryptions = current.terms().at(-1)!.encryptions
-      if (encryptions - storedEncryptions < ENCRYPTIONS_BETWEEN_SAVES) return
-      await store.logged.put(sealKeys.keyring, current.encrypt())
-      storedEncryptions = encryptions
-    },
-    async operatorKey() {
-      if (secrets?.operatorKey !== undefined) return secrets.operatorKey
-      const config = await readConfig(sealKeys.recoveryConfig)
-      const record = await read(sealKeys.recoveryKey)
-      if (autoSeal === undefined || config === undefined || record === undefined) {
-        throw new CoreError('CORE_INTERNAL', 'stored recovery configuration is missing')
-      }
-      const key = await autoSeal.decrypt(record)
-      return { key, shares: config.secret_shares, threshold: config.secret_threshold }
-    },
+  async function reopenToRead(): Promise<void> {
+    await storage.close()
+    storage = await open(physical, false)
   }
+
+  const readConfig = (key: string): Promise<SealConfig | undefined> => readSealConfig(storage.store.logged, key)
 
   async function start(): Promise<void> {
-    if (lock !== undefined && leadership === undefined) {
-      waiting = new AbortController()
-      leadership = await lock.acquire(waiting.signal)
-      waiting = undefined
-      await leadership.publish(options.address)
-      watch(leadership)
-    }
-    services = await startServices(unsealed)
+    services = await startServices(keys)
     activeSince = Date.now()
     gate.open(services)
   }
@@ -164,84 +142,258 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     await stopping?.stop()
   }
 
-  function watch(held: Leadership): void {
-    void held.lost.then(() =>
-      alone(async () => {
-        if (leadership !== held) return
-        leadership = undefined
-        log.warn('the leader lock is lost, this node is a standby now')
-        await stop(new CoreError('CORE_STANDBY', 'Vault is in standby mode'))
-        await store.close()
-        store = await openClusterStore(generations.current(), log, options)
-        startInBackground()
-      }),
-    )
+  // ------------------------------------------------------------- leading
+
+  async function takeLead(held: Leadership): Promise<void> {
+    const fenced = await components.fenced?.(held)
+    lead = { held, fenced }
+    await storage.close()
+    storage = await open(fenced ?? physical, true)
+    await held.publish(options.address)
+    void held.lost
+      .then(() => alone(() => lostLead(held)))
+      .catch((error: unknown) => log.error('following failed', { error: String(error) }))
   }
 
-  /** With a lock another node may hold it for long: unsealing must not wait for that. */
-  function startInBackground(): void {
-    void alone(async () => {
-      if (secrets !== undefined && services === undefined) await start()
-    }).catch((error: unknown) => log.error('starting after unseal failed', { error: String(error) }))
+  async function giveUpLead(): Promise<void> {
+    if (lead === undefined) return
+    const { held, fenced } = lead
+    lead = undefined
+    try {
+      await storage.close()
+      await fenced?.close()
+    } finally {
+      await held.release()
+    }
+    storage = await open(physical, false)
   }
 
-  async function open(rootKey: Uint8Array, operatorKey: OperatorKey | undefined): Promise<void> {
-    const record = await read(sealKeys.keyring)
-    if (record === undefined) throw new CoreError('CORE_INTERNAL', 'stored keyring is missing')
-    secrets = { keyring: openKeyring(rootKey, record), operatorKey }
-    storedEncryptions = secrets.keyring.terms().at(-1)!.encryptions
-    rootKey.fill(0)
-    if (lock !== undefined) return startInBackground()
+  async function lostLead(held: Leadership): Promise<void> {
+    if (lead?.held !== held) return
+    log.warn('the leader lock is lost, this node is a standby now')
+    await becomeStandby()
+  }
+
+  /** Whatever of it fails, the node waits for the lead again, and opens everything anew when it gets it. */
+  async function becomeStandby(waitMs = 0): Promise<void> {
+    await stop(standby()).catch((error: unknown) => log.error('stopping failed', { error: String(error) }))
+    await giveUpLead().catch((error: unknown) => log.error('reopening the storage failed', { error: String(error) }))
+    if (keys.present) startCampaign(waitMs)
+  }
+
+  /** Another node may lead for long: neither unsealing nor sealing waits for that. */
+  function startCampaign(waitMs: number): void {
+    const ended = new AbortController()
+    campaign = ended
+    const run = async (): Promise<void> => {
+      for (let wait = waitMs; !ended.signal.aborted; wait = CAMPAIGN_RETRY_MS) {
+        try {
+          if (wait > 0) await sleep(wait, undefined, { signal: ended.signal })
+          const held = await lock!.acquire(ended.signal)
+          await alone(() => becomeActive(held, ended.signal))
+          return
+        } catch (error) {
+          if (!ended.signal.aborted) log.error('taking the lead failed, trying again', { error: String(error) })
+        }
+      }
+    }
+    void run()
+  }
+
+  async function becomeActive(held: Leadership, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return held.release()
+    try {
+      if (!(await storage.isCurrent())) throw new CoreError('CORE_SEALED', 'the encryption keys have changed')
+      await takeLead(held)
+      await keys.reopen().catch((cause: unknown) => {
+        if (!(cause instanceof BarrierError)) throw cause
+        throw new CoreError('CORE_SEALED', 'the stored keyring does not open', { cause })
+      })
+      await start()
+    } catch (error) {
+      await stop(standby()).catch(() => {})
+      if (lead === undefined) await held.release()
+      else await giveUpLead()
+      if (error instanceof CoreError && error.code === 'CORE_SEALED') {
+        log.error('this node cannot lead with the keys it was unsealed with, it seals itself', { error: error.message })
+        return doSeal()
+      }
+      throw error
+    }
+  }
+
+  // ------------------------------------------------------------- sealing and unsealing
+
+  async function unsealWith(rootKey: Uint8Array, operatorKey: OperatorKey | undefined): Promise<void> {
+    try {
+      const record = await storage.store.logged.get(sealKeys.keyring)
+      if (record === undefined) throw new CoreError('CORE_INTERNAL', 'stored keyring is missing')
+      keys.take({ keyring: openKeyring(rootKey, record), operatorKey })
+    } finally {
+      rootKey.fill(0)
+    }
+    if (lock !== undefined) {
+      await gate.close(standby())
+      return startCampaign(0)
+    }
     try {
       await start()
     } catch (error) {
+      log.error('starting after unseal failed, the node is sealed again', { error: String(error) })
       await doSeal()
       throw error
     }
   }
 
-  /** Sealing waits for the requests under way, so the one that asks for it is over before, and answered after. */
-  async function handleSeal(request: CoreRequest): Promise<CoreResponse> {
-    const response = await gate.handle(request)
-    await sealing?.catch(() => {})
-    return response
+  async function doSeal(): Promise<void> {
+    campaign?.abort(sealed())
+    try {
+      await stop(sealed())
+    } finally {
+      keys.drop()
+      shares.reset()
+      await giveUpLead()
+    }
   }
 
-  async function doSeal(): Promise<void> {
-    waiting?.abort(sealed())
-    await stop(sealed())
-    const held = leadership
-    leadership = undefined
-    await held?.release()
-    secrets?.keyring.close()
-    secrets?.operatorKey?.key.fill(0)
-    secrets = undefined
+  /** After a change: without services the node would neither serve nor say why. */
+  async function startAgain(): Promise<void> {
+    try {
+      await start()
+    } catch (error) {
+      if (lock !== undefined) {
+        log.error('starting after a change of role failed, the node is a standby now', { error: String(error) })
+        await becomeStandby(CAMPAIGN_RETRY_MS)
+      } else {
+        log.error('starting after a change of role failed, the node seals itself', { error: String(error) })
+        await doSeal()
+        keepAutoUnsealing()
+      }
+      throw error
+    }
+  }
+
+  async function autoUnseal(signal?: AbortSignal): Promise<void> {
+    await follow()
+    await alone(async () => {
+      if (signal?.aborted) return
+      const config = await readConfig(sealKeys.config)
+      if (config === undefined || keys.present) return
+      const configured = autoSeal?.type ?? 'shamir'
+      if (config.type !== configured) {
+        const text = `the storage is sealed by ${config.type}, the configuration says ${configured}; seals cannot be migrated`
+        throw new CoreError('CORE_INVALID_REQUEST', text)
+      }
+      if (autoSeal === undefined) return
+      const sealedRootKey = await storage.store.logged.get(sealKeys.rootKey)
+      if (sealedRootKey === undefined) throw new CoreError('CORE_INTERNAL', 'stored root key is missing')
+      await unsealWith(await openRootKeyByAutoSeal(autoSeal, sealedRootKey), undefined)
+    })
+  }
+
+  /** Sealed for a failure, not by an operator: again until it succeeds or an operator seals. */
+  function keepAutoUnsealing(): void {
+    if (autoSeal === undefined) return
+    autoUnsealing?.abort(sealed())
+    const ended = new AbortController()
+    const { signal } = ended
+    autoUnsealing = ended
+    const run = async (): Promise<void> => {
+      for (
+        let wait = AUTO_UNSEAL_RETRY_MS.first;
+        !signal.aborted;
+        wait = Math.min(wait * 2, AUTO_UNSEAL_RETRY_MS.longest)
+      ) {
+        try {
+          return await autoUnseal(signal)
+        } catch (error) {
+          if (signal.aborted) return
+          log.error('auto unseal failed, trying again', { error: String(error), in_ms: wait })
+          await sleep(wait, undefined, { signal }).catch(() => {})
+        }
+      }
+    }
+    void run()
+  }
+
+  // ------------------------------------------------------------- initialising
+
+  async function leadToInitialize(): Promise<void> {
+    if (lock === undefined) return
+    let held: Leadership
+    try {
+      held = await lock.acquire(AbortSignal.timeout(INITIALIZE_LOCK_MS))
+    } catch (cause) {
+      throw new CoreError('CORE_UNAVAILABLE', 'another node leads: initialize that one', { cause })
+    }
+    try {
+      await takeLead(held)
+    } catch (error) {
+      if (lead === undefined) await held.release()
+      else await giveUpLead()
+      throw error
+    }
+  }
+
+  /** The shares exist nowhere but in the answer: until the record that says "initialised" is written, all can be done over. */
+  async function initializeEmpty(params: InitializeParams): Promise<Initialized & { rootToken: string }> {
+    if ((await readConfig(sealKeys.config)) !== undefined) throw initializedAlready()
+    if ((await storage.store.logged.get(sealKeys.keyring)) !== undefined) {
+      log.warn('an earlier initialization was cut short, what it left is deleted')
+      await storage.replace(async () => {})
+    }
+    try {
+      const { config, ...made } = await prepareStorage(storage.store.logged, params, autoSeal)
+      const operatorKey = autoSeal === undefined ? made.operatorKey : undefined
+      if (operatorKey === undefined) made.operatorKey.key.fill(0)
+      keys.take({ keyring: made.keyring, operatorKey })
+      await start()
+      const rootToken = await services!.createRootToken!()
+      await storage.store.logged.put(sealKeys.config, config)
+      if (autoSeal === undefined) await doSeal()
+      return { ...made, rootToken }
+    } catch (error) {
+      log.error('initialization failed, the storage is emptied again', { error: String(error) })
+      await stop(sealed()).catch(() => {})
+      keys.drop()
+      await storage
+        .replace(async () => {})
+        .catch((cause: unknown) => log.error('emptying the storage failed', { error: String(cause) }))
+      throw error
+    }
   }
 
   return {
-    state: () => (secrets === undefined ? 'sealed' : services === undefined ? 'standby' : 'active'),
-    store: () => store,
+    state: () => (!keys.present ? 'sealed' : services === undefined ? 'standby' : 'active'),
+    store: () => storage.store,
     services: () => services,
     activeSince: () => activeSince,
-    sealConfig: () => readConfig(sealKeys.config),
+    async sealConfig() {
+      await follow()
+      return readConfig(sealKeys.config)
+    },
     recoveryConfig: () => readConfig(sealKeys.recoveryConfig),
     progress: () => ({ progress: shares.progress, nonce: shares.nonce }),
-    unsealed: () => (secrets === undefined ? undefined : unsealed),
-    handle: (request) => (request.path === 'sys/seal' ? handleSeal(request) : gate.handle(request)),
+    unsealed: () => (keys.present ? keys : undefined),
+    handle: gate.handle,
 
-    initialize: (params) =>
-      alone(async () => {
-        const made = await initializeStorage(store.logged, params, autoSeal)
-        secrets = { keyring: made.keyring, operatorKey: autoSeal === undefined ? made.operatorKey : undefined }
-        await start()
-        const rootToken = await services!.createRootToken!()
-        if (autoSeal === undefined) await doSeal()
-        return { ...made, rootToken }
-      }),
+    async initialize(params) {
+      await follow()
+      return alone(async () => {
+        if (keys.present || (await readConfig(sealKeys.config)) !== undefined) throw initializedAlready()
+        await leadToInitialize()
+        try {
+          return await initializeEmpty(params)
+        } finally {
+          if (!keys.present) await giveUpLead()
+        }
+      })
+    },
 
-    unseal: ({ key, reset }) =>
-      alone(async () => {
-        if (secrets !== undefined) return
+    async unseal({ key, reset }) {
+      await follow()
+      return alone(async () => {
+        if (keys.present) return
         const config = await readConfig(sealKeys.config)
         if (config === undefined) throw new CoreError('CORE_INVALID_REQUEST', 'Vault is not initialized')
         if (reset === true) return shares.reset()
@@ -258,74 +410,88 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         const counts = { shares: config.secret_shares, threshold: config.secret_threshold }
         const kek = shares.add(decodeShare(key), counts)
         if (kek === undefined) return
-        const sealedRootKey = await read(sealKeys.rootKey)
-        if (sealedRootKey === undefined) throw new CoreError('CORE_INTERNAL', 'stored root key is missing')
-        const rootKey = openRootKey(kek, sealedRootKey)
-        await open(rootKey, { key: kek, ...counts })
-      }),
-
-    autoUnseal: () =>
-      alone(async () => {
-        const config = await readConfig(sealKeys.config)
-        if (config === undefined || secrets !== undefined) return
-        const configured = autoSeal?.type ?? 'shamir'
-        if (config.type !== configured) {
-          const text = `the storage is sealed by ${config.type}, the configuration says ${configured}; seals cannot be migrated`
-          throw new CoreError('CORE_INVALID_REQUEST', text)
+        try {
+          const sealedRootKey = await storage.store.logged.get(sealKeys.rootKey)
+          if (sealedRootKey === undefined) throw new CoreError('CORE_INTERNAL', 'stored root key is missing')
+          const rootKey = openRootKey(kek, sealedRootKey)
+          await unsealWith(rootKey, { key: Uint8Array.from(kek), ...counts })
+        } finally {
+          kek.fill(0)
         }
-        if (autoSeal === undefined) return
-        const sealedRootKey = await read(sealKeys.rootKey)
-        if (sealedRootKey === undefined) throw new CoreError('CORE_INTERNAL', 'stored root key is missing')
-        await open(await openRootKeyByAutoSeal(autoSeal, sealedRootKey), undefined)
-      }),
+      })
+    },
+
+    autoUnseal: () => autoUnseal(),
 
     seal() {
-      sealing = alone(doSeal)
-      return sealing
+      campaign?.abort(sealed())
+      autoUnsealing?.abort(sealed())
+      return alone(doSeal)
+    },
+
+    async stepDown() {
+      if (lock === undefined) return log.info('step-down asked of a node without standbys: nothing to do')
+      await alone(async () => {
+        if (lead !== undefined && services !== undefined) await becomeStandby(STEP_DOWN_MS)
+      })
     },
 
     transition: (change) =>
       alone(async () => {
-        if (secrets === undefined) throw sealed()
-        await stop(changing(), { hold: true })
+        if (services === undefined) throw keys.present ? standby() : sealed()
         try {
-          await change(unsealed)
+          await stop(changing(), { hold: true })
+          await change(keys)
+        } catch (error) {
+          log.error('a change of role failed, nothing was changed', { error: String(error) })
+          throw error
         } finally {
-          await start()
+          await startAgain()
         }
       }),
 
     adopt: (reply, fill) =>
       alone(async () => {
-        if (secrets === undefined) throw sealed()
-        const keyring = deserializeKeyring(reply.keyring)
-        const rootKey = keyring.rootKey()
-        const seal = await adoptSeal(rootKey, reply.operatorKey, autoSeal)
-        rootKey.fill(0)
-        await stop(changing(), { hold: true })
+        const { operatorKey } = reply
+        let kept = false
         try {
-          await generations.replace(async (next) => {
-            const filled = await openClusterStore(next, log, options)
-            for (const [key, value] of seal) await filled.logged.put(key, value)
-            await filled.logged.put(sealKeys.keyring, keyring.encrypt())
-            await fill(filled.barrier(() => keyring))
-            await filled.close()
-          })
-          await store.close()
-          secrets.keyring.close()
-          secrets = { keyring, operatorKey: autoSeal === undefined ? reply.operatorKey : undefined }
-          store = await openClusterStore(generations.current(), log, options)
+          if (services === undefined) throw keys.present ? standby() : sealed()
+          const keyring = deserializeKeyring(reply.keyring)
+          const rootKey = keyring.rootKey()
+          const seal = await adoptSeal(rootKey, operatorKey, autoSeal).finally(() => rootKey.fill(0))
+          try {
+            await stop(changing(), { hold: true })
+            await storage.replace(async (next) => {
+              for (const [key, value] of seal) await next.logged.put(key, value)
+              await next.logged.put(sealKeys.keyring, keyring.encrypt())
+              await fill(
+                next.barrier(() => keyring),
+                keys.barrier,
+              )
+            })
+            kept = autoSeal === undefined
+            keys.take({ keyring, operatorKey: kept ? operatorKey : undefined })
+          } catch (error) {
+            keyring.close()
+            throw error
+          } finally {
+            await startAgain()
+          }
         } finally {
-          await start()
+          reply.keyring.fill(0)
+          if (!kept) operatorKey.key.fill(0)
         }
       }),
 
     async close() {
-      waiting?.abort(sealed())
+      campaign?.abort(sealed())
+      autoUnsealing?.abort(sealed())
       await alone(async () => {
-        await doSeal()
-        await store.close()
-        await generations.settled()
+        try {
+          await doSeal()
+        } finally {
+          await storage.close()
+        }
       })
     },
   }

@@ -3,6 +3,7 @@
  * secondary keeps its own seal (seed text, "Seals"); only `core/keyring`, wrapped by the root key, is replicated.
  */
 import { checkShareConfig } from '@lockstep/seal'
+import type { Reader } from '@lockstep/storage'
 import { CoreError } from '../contracts.ts'
 
 export const sealKeys = {
@@ -51,6 +52,11 @@ export function decodeSealConfig(key: string, bytes: Uint8Array): SealConfig {
     throw new CoreError('CORE_INTERNAL', `stored record ${key}: secret_shares or secret_threshold is out of range`)
   }
   return { type: config.type, secret_shares: shares, secret_threshold: threshold }
+}
+
+export async function readSealConfig(records: Pick<Reader, 'get'>, key: string): Promise<SealConfig | undefined> {
+  const bytes = await records.get(key)
+  return bytes && decodeSealConfig(key, bytes)
 }
 
 function isShareCount(value: unknown): value is number {

@@ -3,6 +3,7 @@ import type { Keyring } from '@lockstep/barrier'
 import type { Store } from '@lockstep/storage'
 import type { CoreRequest, CoreResponse } from '../contracts.ts'
 import type { ClusterStore } from './cluster-store.ts'
+import type { ShareCounts } from './key-shares.ts'
 import type { OperatorKey } from './seal-material.ts'
 
 export interface Unsealed {
@@ -18,8 +19,9 @@ export interface Unsealed {
    * count of encryptions once it has grown by 2^20.
    */
   keepKeyring(): Promise<void>
-  /** What operators hold shares of, and how many; for a secondary's bootstrap and to check shares. */
+  /** A copy of what operators hold shares of, for a secondary's bootstrap and to check shares: overwrite it after use. */
   operatorKey(): Promise<OperatorKey>
+  shareCounts(): Promise<ShareCounts>
 }
 
 export interface Services {

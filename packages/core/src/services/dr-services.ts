@@ -4,13 +4,16 @@
  */
 import { type Backend, pathBackend } from '@lockstep/backend'
 import { CoreError, type CoreRequest, type CoreResponse, type Log } from '../contracts.ts'
+import { drAuthorization } from '../replication/dr-authorization.ts'
 import { operationTokens } from '../replication/operation-token.ts'
 import { replicationPaths } from '../replication/paths.ts'
 import { openRoles, type Roles } from '../replication/roles.ts'
 import { clientError } from '../requests/request-error.ts'
 import type { Services, Unsealed } from '../seal-life-cycle/services.ts'
+import { batchSealing } from './batch-sealing.ts'
 import type { ServiceComponents, ServiceOptions } from './components.ts'
 import { invalidation } from './invalidation.ts'
+import { teardown } from './teardown.ts'
 
 const ALLOWED =
   /^sys\/replication\/(?:(?:performance\/|dr\/)?status|dr\/secondary\/(?:promote|disable|update-primary|operation-token\/delete))$/
@@ -20,24 +23,36 @@ export async function drServices(
   components: ServiceComponents,
   options: ServiceOptions,
 ): Promise<Services & { roles: Roles }> {
-  const { clock, log, listener } = components
+  const { clock, log, listener, parseHcl } = components
   const { barrier, store } = unsealed
   const roles = await openRoles(
-    { unsealed, clock, log, listener, lifeCycle: components.lifeCycle(), operationTokens: operationTokens(barrier) },
+    {
+      ...{
+        unsealed,
+        clock,
+        log,
+        listener,
+        lifeCycle: components.lifeCycle(),
+        operationTokens: operationTokens(barrier),
+      },
+      authorizesDr: drAuthorization({ storage: barrier, clock, log, parseHcl, ...batchSealing(unsealed) }),
+    },
     options,
   )
   const backend = pathBackend({ type: 'system', paths: replicationPaths(roles) })
-  const stopInvalidation = invalidation(store.logged, log, [[/^core\/keyring$/, () => unsealed.reloadKeyring()]])
-  roles.start()
-
-  return {
-    roles,
-    handle: (request) => answer(backend, request, log),
-    async stop() {
-      await roles.stop()
-      stopInvalidation()
-    },
+  const running = teardown(log)
+  running.add(
+    'invalidation',
+    invalidation(store.logged, log, () => unsealed.reloadKeyring(), []),
+  )
+  running.add('replication', () => roles.stop())
+  try {
+    roles.start()
+  } catch (error) {
+    await running.run()
+    throw error
   }
+  return { roles, handle: (request) => answer(backend, request, log), stop: () => running.run() }
 }
 
 async function answer(backend: Backend, request: CoreRequest, log: Log): Promise<CoreResponse> {

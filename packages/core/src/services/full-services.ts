@@ -18,18 +18,32 @@ import { versionHistory } from '../system/version-history.ts'
 import { tokenBackend } from '../token/backend/token-backend.ts'
 import { tokenStore } from '../token/token-store.ts'
 import { wrappingStore } from '../wrapping/wrapping-store.ts'
+import { batchSealing } from './batch-sealing.ts'
 import type { ServiceComponents, ServiceOptions } from './components.ts'
 import { invalidation } from './invalidation.ts'
 import { leaseCalls } from './lease-calls.ts'
 import { periodicWork } from './periodic-work.ts'
-
-/** Associated data of batch tokens; the keyring is shared, so they open on every cluster of the set. */
-const BATCH_CONTEXT = 'sys/token/batch'
+import { type Teardown, teardown } from './teardown.ts'
 
 export async function fullServices(
   unsealed: Unsealed,
   components: ServiceComponents,
   options: ServiceOptions,
+): Promise<Services & { roles: Roles }> {
+  const running = teardown(components.log)
+  try {
+    return await start(unsealed, components, options, running)
+  } catch (error) {
+    await running.run()
+    throw error
+  }
+}
+
+async function start(
+  unsealed: Unsealed,
+  components: ServiceComponents,
+  options: ServiceOptions,
+  running: Teardown,
 ): Promise<Services & { roles: Roles }> {
   const { clock, log, factories, parseHcl } = components
   const { barrier, store } = unsealed
@@ -52,8 +66,7 @@ export async function fullServices(
   const cubbyholePrefix = (): string => `logical/${mounts.route('cubbyhole/')!.entry.uuid}/`
   const tokens = tokenStore({
     ...{ storage: barrier, leases, clock, log, random },
-    sealBatch: (plaintext) => unsealed.keyring().seal(BATCH_CONTEXT, plaintext),
-    openBatch: (sealed) => unsealed.keyring().open(BATCH_CONTEXT, sealed),
+    ...batchSealing(unsealed),
     async destroyCubbyhole(id) {
       const prefix = `${cubbyholePrefix()}${id}/`
       for await (const [key] of barrier.scan({ prefix })) await barrier.delete(key)
@@ -144,8 +157,10 @@ export async function fullServices(
     apiAddress: () => options.apiAddress,
   })
 
-  const stopInvalidation = invalidation(store.logged, log, [
-    [/^core\/keyring$/, () => unsealed.reloadKeyring()],
+  running.add('audit', () => audit.close())
+  running.add('mounts', () => mounts.close())
+  running.add('leases', () => leases.stop())
+  const stopInvalidation = invalidation(store.logged, log, () => unsealed.reloadKeyring(), [
     [/^(?:core\/(?:local-)?(?:mounts|auth)|logical|auth)\//, (key) => mounts.invalidate(key)],
     [/^sys\/policy\//, (_key, rest) => policies.invalidate(rest)],
     [/^sys\/token\//, (_key, rest) => tokens.invalidate(rest)],
@@ -153,17 +168,20 @@ export async function fullServices(
     [/^core\/(?:local-)?audit\//, (key) => audit.invalidate(key)],
     [/^sys\/config\/audited-headers\//, (key) => headers.invalidate(key)],
   ])
+  running.add('invalidation', stopInvalidation)
   await mounts.load()
   if (!isPerformanceSecondary()) await policies.loadDefaults()
   await headers.load()
   await audit.load()
   await versions.record(options.version, options.buildDate)
   await leases.restore()
+  running.add('replication', () => roles.stop())
   roles.start()
   const stopPeriodic = periodicWork(log, async () => {
     if (!isPerformanceSecondary()) await unsealed.keepKeyring()
     await mounts.periodic()
   })
+  running.add('periodic work', stopPeriodic)
 
   return {
     roles,
@@ -176,13 +194,6 @@ export async function fullServices(
       return entry.id
     },
     reopenLogs: () => audit.reopen(),
-    async stop() {
-      stopPeriodic()
-      await roles.stop()
-      stopInvalidation()
-      leases.stop()
-      await mounts.close()
-      await audit.close()
-    },
+    stop: () => running.run(),
   }
 }

@@ -2,18 +2,19 @@ import type { Log } from '../contracts.ts'
 
 const INTERVAL_MS = 60_000
 
-/** Runs `work` about once a minute, never twice at a time. Returns a function that ends it. */
-export function periodicWork(log: Log, work: () => Promise<void>): () => void {
-  let running = false
+/** Runs `work` every so often (default once a minute), never twice at a time. The function returned ends it and waits for it. */
+export function periodicWork(log: Log, work: () => Promise<void>, intervalMs = INTERVAL_MS): () => Promise<void> {
+  let running: Promise<void> | undefined
   const timer = setInterval(() => {
-    if (running) return
-    running = true
-    work()
+    running ??= work()
       .catch((error: unknown) => log.error('periodic work failed', { error: String(error) }))
       .finally(() => {
-        running = false
+        running = undefined
       })
-  }, INTERVAL_MS)
+  }, intervalMs)
   timer.unref()
-  return () => clearInterval(timer)
+  return async () => {
+    clearInterval(timer)
+    await running
+  }
 }

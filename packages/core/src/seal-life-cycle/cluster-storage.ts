@@ -1,0 +1,76 @@
+/** The current generation over a physical store, open; and its replacement by the next. */
+import type { Store } from '@lockstep/storage'
+import type { Log } from '../contracts.ts'
+import { type ClusterStore, type ClusterStoreOptions, openClusterStore } from './cluster-store.ts'
+import { openGenerations } from './generations.ts'
+
+export interface ClusterStorage {
+  readonly store: ClusterStore
+  /** False when it is closed, or another node has replaced the generation that is open here. */
+  isCurrent(): Promise<boolean>
+  /**
+   * `fill` writes a new, empty generation, which takes the place of the old one once `fill` resolves, or never. When it rejects for
+   * another reason than `fill`'s, `store` may be closed.
+   */
+  replace(fill: (next: ClusterStore) => Promise<void>): Promise<void>
+  close(): Promise<void>
+}
+
+export interface ClusterStorageOptions extends ClusterStoreOptions {
+  /** Only the one node that leads writes; the others read past their caches. */
+  leads: boolean
+}
+
+export async function openClusterStorage(
+  physical: Store,
+  log: Log,
+  options: ClusterStorageOptions,
+): Promise<ClusterStorage> {
+  const generations = await openGenerations(physical, log, { clean: options.leads })
+  const storeOptions = options.leads ? options : { ...options, cacheBytes: 0 }
+  const open = (generation: Store): Promise<ClusterStore> => openClusterStore(generation, log, storeOptions)
+  let number = generations.number()
+  let closed = false
+  let store: ClusterStore
+  try {
+    store = await open(generations.current())
+  } catch (error) {
+    await generations.close()
+    throw error
+  }
+  return {
+    get store() {
+      return store
+    },
+    async isCurrent() {
+      if (closed) return false
+      await generations.refresh()
+      return generations.number() === number
+    },
+    async replace(fill) {
+      await generations.replace(async (next) => {
+        const filled = await open(next)
+        try {
+          await fill(filled)
+        } finally {
+          await filled.close()
+        }
+      })
+      const replaced = store
+      try {
+        store = await open(generations.current())
+        number = generations.number()
+      } catch (error) {
+        closed = true
+        throw error
+      } finally {
+        await replaced.close()
+      }
+    },
+    async close() {
+      closed = true
+      await store.close()
+      await generations.close()
+    },
+  }
+}

@@ -1,0 +1,144 @@
+/** The keys of an unsealed node, and every change of the stored keyring: one at a time, or a rotation could be lost. */
+import { type Keyring, openKeyring } from '@lockstep/barrier'
+import type { AutoSeal } from '@lockstep/seal'
+import { CoreError } from '../contracts.ts'
+import type { ClusterStore } from './cluster-store.ts'
+import { readSealConfig, type SealConfig, sealKeys } from './seal-config.ts'
+import type { OperatorKey } from './seal-material.ts'
+import type { Unsealed } from './services.ts'
+
+export interface Secrets {
+  keyring: Keyring
+  /** Shamir only; with an auto seal it is read when needed. */
+  operatorKey: OperatorKey | undefined
+}
+
+export interface UnsealedKeys extends Unsealed {
+  readonly present: boolean
+  /** Owns them from now on; those before are overwritten. */
+  take(secrets: Secrets): void
+  /** Opens the stored keyring by the root key held, for a node that takes over from another one. */
+  reopen(): Promise<void>
+  /** Overwrites them. */
+  drop(): void
+}
+
+/** NIST SP 800-38D allows 2^32 per key, so this much may be forgotten in a crash many times over. */
+const ENCRYPTIONS_BETWEEN_SAVES = 2 ** 20
+
+export function unsealedKeys(store: () => ClusterStore, autoSeal: AutoSeal | undefined): UnsealedKeys {
+  let secrets: Secrets | undefined
+  /** As of the keyring record last written; what a crash forgets is bounded by the distance to it. */
+  let storedEncryptions = 0
+  let last: Promise<unknown> = Promise.resolve()
+
+  function inTurn(body: () => Promise<void>): Promise<void> {
+    const next = last.then(body, body)
+    last = next.catch(() => {})
+    return next
+  }
+
+  function present(): Secrets {
+    if (secrets === undefined) throw new CoreError('CORE_SEALED', 'Vault is sealed')
+    return secrets
+  }
+
+  /** `holder` are the secrets as of before an await: sealing or adopting another keyring may have come between. */
+  function replaceKeyring(holder: Secrets, next: Keyring): void {
+    if (secrets !== holder) {
+      next.close()
+      return
+    }
+    const previous = holder.keyring
+    holder.keyring = next
+    storedEncryptions = next.terms().at(-1)!.encryptions
+    // Whoever fetched it in this turn still uses it.
+    setImmediate(() => previous.close())
+  }
+
+  const read = (key: string): Promise<Uint8Array | undefined> => store().logged.get(key)
+
+  async function loadKeyring(): Promise<void> {
+    const holder = present()
+    const record = await read(sealKeys.keyring)
+    if (record === undefined || secrets !== holder) return
+    const rootKey = holder.keyring.rootKey()
+    try {
+      replaceKeyring(holder, openKeyring(rootKey, record))
+    } finally {
+      rootKey.fill(0)
+    }
+  }
+
+  async function rotate(): Promise<void> {
+    const holder = present()
+    const next = holder.keyring.clone()
+    try {
+      next.rotate()
+      await store().logged.put(sealKeys.keyring, next.encrypt())
+    } catch (error) {
+      next.close()
+      throw error
+    }
+    replaceKeyring(holder, next)
+  }
+
+  async function recoveryConfig(): Promise<SealConfig> {
+    const config = await readSealConfig(store().logged, sealKeys.recoveryConfig)
+    if (config === undefined) throw new CoreError('CORE_INTERNAL', 'stored recovery configuration is missing')
+    return config
+  }
+
+  const keys: UnsealedKeys = {
+    get present() {
+      return secrets !== undefined
+    },
+    take(next) {
+      keys.drop()
+      secrets = next
+      storedEncryptions = next.keyring.terms().at(-1)!.encryptions
+    },
+    reopen: () => inTurn(loadKeyring),
+    drop() {
+      secrets?.keyring.close()
+      secrets?.operatorKey?.key.fill(0)
+      secrets = undefined
+    },
+
+    get store() {
+      return store()
+    },
+    get barrier() {
+      return store().barrier(keys.keyring)
+    },
+    keyring: () => present().keyring,
+    reloadKeyring: () => inTurn(loadKeyring),
+    rotateKeyring: () => inTurn(rotate),
+    keepKeyring: () =>
+      inTurn(async () => {
+        const { keyring } = present()
+        if (keyring.needsRotation) return rotate()
+        const encryptions = keyring.terms().at(-1)!.encryptions
+        if (encryptions - storedEncryptions < ENCRYPTIONS_BETWEEN_SAVES) return
+        await store().logged.put(sealKeys.keyring, keyring.encrypt())
+        storedEncryptions = encryptions
+      }),
+    async shareCounts() {
+      const { operatorKey } = present()
+      if (operatorKey !== undefined) return { shares: operatorKey.shares, threshold: operatorKey.threshold }
+      const config = await recoveryConfig()
+      return { shares: config.secret_shares, threshold: config.secret_threshold }
+    },
+    async operatorKey() {
+      const { operatorKey } = present()
+      if (operatorKey !== undefined) return { ...operatorKey, key: Uint8Array.from(operatorKey.key) }
+      const counts = await keys.shareCounts()
+      const record = await read(sealKeys.recoveryKey)
+      if (autoSeal === undefined || record === undefined) {
+        throw new CoreError('CORE_INTERNAL', 'stored recovery key is missing')
+      }
+      return { key: await autoSeal.decrypt(record), ...counts }
+    },
+  }
+  return keys
+}
