@@ -30,6 +30,9 @@ export function reasonOf(error: unknown): string {
     const detail = code.startsWith('STORAGE_') ? ` (${firstLine(error.message)})` : ''
     return `${REASONS[code]}${detail}`
   }
+  // A package's own error may only say what failed; the system's below it says why.
+  const cause = error instanceof StartupError ? undefined : (error.cause as { code?: unknown } | undefined)?.code
+  if (typeof cause === 'string' && Object.hasOwn(REASONS, cause)) return REASONS[cause]!
   return firstLine(error.message) || error.name
 }
 

@@ -66,12 +66,15 @@ export async function createReplicationCa(options: { clusterId: string } & Valid
 }
 
 /** A client certificate: CN and DNS name are the secondary's id, extended key usage clientAuth only. */
-export function issueSecondary(ca: ReplicationCa, options: { id: string } & Validity): Promise<IssuedCertificate> {
+export async function issueSecondary(
+  ca: ReplicationCa,
+  options: { id: string } & Validity,
+): Promise<IssuedCertificate> {
   return issue(ca, checkSecondaryId(options.id), 'clientAuth', options)
 }
 
 /** A server certificate for the primary's cluster listener; its only name is `primaryServerName(ca.clusterId)`. */
-export function issuePrimaryServer(ca: ReplicationCa, options: Validity): Promise<IssuedCertificate> {
+export async function issuePrimaryServer(ca: ReplicationCa, options: Validity): Promise<IssuedCertificate> {
   return issue(ca, primaryServerName(ca.clusterId), 'serverAuth', options)
 }
 

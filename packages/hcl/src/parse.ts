@@ -23,5 +23,21 @@ export async function parseHcl(text: string, options: ParseOptions = {}): Promis
     throw new HclError('HCL_TOO_LARGE', `larger than ${maxBytes} bytes`)
   }
   const json = await parseInWorker(scan(text), options.timeoutMs ?? 5_000)
+  if (/^\s*\{/.test(text)) checkJson(text)
   return JSON.parse(json) as Record<string, unknown>
+}
+
+/** The HCL parser takes JSON that ends early, and then half of a configuration would count. HCL never starts with a brace. */
+function checkJson(text: string): void {
+  try {
+    JSON.parse(text)
+  } catch (error) {
+    // The parser's own message quotes the text, and not always gives a position.
+    const { message } = error as Error
+    const offset = /end of JSON/.test(message) ? text.trimEnd().length : Number(/position (\d+)/.exec(message)?.[1])
+    if (Number.isNaN(offset)) throw new HclError('HCL_SYNTAX', 'invalid JSON')
+    const before = text.slice(0, offset).split('\n')
+    const [line, column] = [before.length, before.at(-1)!.length + 1]
+    throw new HclError('HCL_SYNTAX', `At ${line}:${column}: invalid JSON`, { line, column })
+  }
 }

@@ -138,3 +138,17 @@ describe('isolation', () => {
     expect([run.status, run.stdout.toString().trim()]).toEqual([0, '{"a":1}'])
   })
 })
+
+test('JSON that the HCL parser takes though it ends early is refused with its place', async () => {
+  for (const [text, line, column] of [
+    ['{"storage": {"level": {"path": "x"}', 1, 36],
+    ['{\n  "storage": {"level": {"path": "x"}}\n', 3, 1],
+    ['{"a": 1} {"b": 2}', 1, 10],
+  ] as const) {
+    const error = await refusal(text)
+    expect(error, text).toMatchObject({ code: 'HCL_SYNTAX', line, column })
+    expect(error.message).toBe(`At ${line}:${column}: invalid JSON`)
+  }
+  const quoted = await refusal('{"a": 1, "b": secret}')
+  expect(quoted.code).toBe('HCL_SYNTAX')
+})
