@@ -179,8 +179,6 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
       case 'get-subtree':
         return server.fetch(message) ?? refuse('protocol', 'too many open fetches')
       case 'synced':
-        // Past the log's cap the pinned place may be gone; what is left to sync is then only what changed meanwhile.
-        if (pinned.index < log.oldest() - 1) return startDiff(trimmedAt(pinned.index))
         acknowledged = pinned
         return startStream(pinned, now)
       default:
@@ -203,6 +201,8 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
         return onDigest(event, now)
       case 'records': {
         if (phase.name !== 'stream') return []
+        // Past its cap the log gives up what a secondary still needs, even where a diff has pinned it. What is left for another
+        // diff is then only what changed meanwhile.
         const effects = phase.streamer.onRecords(event, now)
         return effects === 'trimmed' ? startDiff(trimmedAt(phase.streamer.sentIndex)) : effects
       }
