@@ -6,6 +6,7 @@ import { Writable } from 'node:stream'
 import { memoryStore, StorageError, type Store } from '@lockstep/storage'
 import { classRules, vaultRules } from '@lockstep/storage-classes'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { exactNumber } from '../../test/exact-number.ts'
 import type { AuditBroker, AuditRecord, CoreRequest, Log, TokenEntry } from '../contracts.ts'
 import { type AuditComponents, auditBroker } from './audit-broker.ts'
 
@@ -264,13 +265,15 @@ describe('lines', () => {
   test('keep number text, times, and odd keys', async () => {
     await enable()
     const data = JSON.parse('{"__proto__":{"a":"hidden"},"constructor":"hidden"}')
-    data.exact = { isLosslessNumber: true, value: '1.00', toString: () => '1.00' }
+    data.exact = exactNumber('1.00')
+    data.forged = { isLosslessNumber: true, value: 'in clear' }
     data.time = new Date(0)
     data.big = 2n ** 70n
     data.bytes = Uint8Array.of(1)
     await broker.write({ ...requestRecord, request: { ...request, data } })
     const text = await readFile(file, 'utf8')
     expect(text).toContain('"exact":1.00')
+    expect(text).not.toContain('in clear')
     expect(text).toContain('"time":"1970-01-01T00:00:00.000Z"')
     expect(text).toContain('"big":"1180591620717411303424"')
     expect(text).toMatch(/"__proto__":\{"a":"hmac-sha256:/)

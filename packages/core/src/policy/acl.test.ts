@@ -1,6 +1,7 @@
 import type { Operation } from '@lockstep/backend'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { exactNumber } from '../../test/exact-number.ts'
 import { compileAcl, rootAcl } from './acl.ts'
 import type { Capability } from './capability.ts'
 import type { NamedRules, PolicyRule } from './rule.ts'
@@ -128,7 +129,9 @@ describe('parameters', () => {
     [{ allowed: [['a', ['*end']]] }, { a: 'the end' }, true],
     [{ allowed: [['a', ['*mid*']]] }, { a: 'amidst' }, true],
     [{ allowed: [['a', [1]]] }, { a: 1 }, true],
-    [{ allowed: [['a', [1]]] }, { a: { isLosslessNumber: true, value: '1' } }, true],
+    [{ allowed: [['a', [1]]] }, { a: exactNumber('1') }, true],
+    // A client's object of the same shape is no number.
+    [{ allowed: [['a', [1]]] }, { a: { isLosslessNumber: true, value: '1' } }, false],
     [{ allowed: [['a', [true]]] }, { a: false }, false],
     [{ allowed: [['a', [['p', 'q']]]] }, { a: ['p', 'q'] }, true],
     [{ allowed: [['*', []]] }, { anything: 1 }, true],

@@ -1,5 +1,6 @@
 import { memoryStore, type Store, transact } from '@lockstep/storage'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { exactNumber } from '../../test/exact-number.ts'
 import type { Log, NewToken, TokenEntry, WrappingStore } from '../contracts.ts'
 import { JWT_KEY_PATH } from './jwt-key.ts'
 import { type WrappingComponents, wrappingStore } from './wrapping-store.ts'
@@ -7,7 +8,7 @@ import { type WrappingComponents, wrappingStore } from './wrapping-store.ts'
 const notValid = { code: 'CORE_INVALID_REQUEST', message: 'wrapping token is not valid or does not exist' }
 
 /** A number as the request parser keeps it when its text matters. */
-const precise = { isLosslessNumber: true, value: '1.00', toString: () => '1.00' }
+const precise = exactNumber('1.00')
 
 let time: number
 let storage: Store
