@@ -66,7 +66,11 @@ describe('performance replication', () => {
       'the secondary role',
       async () => (await replicationStatus(secondary, 'performance'))?.mode === 'secondary',
     )
-    const status = await waitUntilInSync(primary, secondary, 'performance')
+    await waitUntilInSync(primary, secondary, 'performance')
+    const status = await waitFor('a heartbeat of the primary', async () => {
+      const shown = await replicationStatus(secondary, 'performance')
+      return shown.primaries[0]?.api_address === '' ? false : shown
+    })
     const there = await replicationStatus(primary, 'performance')
     expect(status).toMatchObject({
       mode: 'secondary',
