@@ -70,6 +70,13 @@ describe('bodies', () => {
     expect((await post('{}')).status).toBe(200)
   })
 
+  test('413 reaches a client that sends far more than the limit before it reads', async () => {
+    for (let round = 0; round < 5; round++) {
+      const reply = await post(Buffer.alloc(8 * 1024 * 1024, 'x').toString())
+      expect(reply.status).toBe(413)
+    }
+  })
+
   test('depth and number of values are limited', async () => {
     const nested = (depth: number) => `{"a":${'['.repeat(depth)}${']'.repeat(depth)}}`
     expect((await post(nested(250))).status).toBe(200)

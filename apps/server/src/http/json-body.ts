@@ -9,13 +9,15 @@ const MAX_DEPTH = 300
 /** Members and elements. A 32 MiB body of `[[],[],...` would otherwise take gigabytes once parsed. */
 const MAX_VALUES = 500_000
 
+const LINGER_MS = 1000
+
 const EMPTY = Buffer.alloc(0)
 
 /** The whole body; empty when there is none. Rejects with 413 past `limit` bytes. */
 export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> | Buffer {
   const length = request.headers['content-length']
   if (length === undefined ? request.headers['transfer-encoding'] === undefined : length === '0') return EMPTY
-  if (Number(length) > limit) throw tooLarge()
+  if (Number(length) > limit) return refuseLate(request)
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -26,8 +28,8 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Buffe
         return
       }
       request.removeAllListeners('data')
-      request.pause()
-      reject(tooLarge())
+      chunks.length = 0
+      refuseLate(request).catch(reject)
     })
     request.on('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size)))
     // The client went away; nobody reads the reply, but the promise must settle.
@@ -35,6 +37,25 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Buffe
     request.on('error', ended)
     request.on('close', () => request.complete || ended())
   })
+}
+
+/**
+ * Rejects with 413 once the client has sent it all, or after `LINGER_MS`: the connection ends with the answer, and a client still
+ * sending then would get a reset instead of it.
+ */
+async function refuseLate(request: IncomingMessage): Promise<never> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, LINGER_MS)
+    for (const event of ['end', 'close', 'error']) {
+      request.once(event, () => {
+        clearTimeout(timer)
+        resolve()
+      })
+    }
+    request.resume()
+  })
+  request.pause()
+  throw tooLarge()
 }
 
 /** The members of a JSON object or of a declared form; `{}` for an empty body. Throws 400. */

@@ -1,0 +1,116 @@
+// docs/compatibility.md, row by row, against a running server: what it says is there is there, what it says is not is not.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  freePort,
+  type ServerProcess,
+  startServerProcess,
+  type VaultClient,
+  vaultClient,
+  waitFor,
+} from '@lockstep/dev-env'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+const text = readFileSync(join(import.meta.dirname, '../docs/compatibility.md'), 'utf8')
+const STATES = ['supported', 'partial', 'not offered']
+/** They change what the rows after them meet; until then no cluster role is there, and what needs one is refused with 400. */
+const LAST = [/primary\/enable$/, /^sys\/step-down$/, /^sys\/seal$/]
+const rank = (path: string): number => LAST.findIndex((pattern) => pattern.test(path))
+
+interface Endpoint {
+  verb: string
+  path: string
+  offered: boolean
+}
+
+/** Rows whose first two cells are code: endpoints and mount types. */
+function rows(): string[][] {
+  return text
+    .split('\n')
+    .filter((line) => /^\| *`/.test(line))
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim().replace(/^`([^`]*)`$/, '$1')),
+    )
+}
+
+function endpoints(): Endpoint[] {
+  const found = rows()
+    .filter(([verb]) => /^[A-Z]+$/.test(verb!))
+    .flatMap(([verb, path, state]) => {
+      expect(STATES, `${verb} ${path}`).toContain(state)
+      const kinds = path!.includes(':kind') ? ['performance', 'dr'] : ['']
+      return kinds.map((kind) => ({
+        verb: verb!,
+        path: path!.replace(':kind', kind),
+        offered: state !== 'not offered',
+      }))
+    })
+  return found.sort((one, two) => rank(one.path) - rank(two.path))
+}
+
+const types = rows().filter(([table]) => table === 'mounts' || table === 'auth')
+const all = endpoints()
+
+describe('docs/compatibility.md', () => {
+  let server: ServerProcess
+  let client: VaultClient
+
+  beforeAll(async () => {
+    const [port, token] = [await freePort(), 'compatibility']
+    server = await startServerProcess([
+      'server',
+      '-dev',
+      '-dev-no-store-token',
+      `-dev-root-token-id=${token}`,
+      `-dev-listen-address=127.0.0.1:${port}`,
+    ])
+    // Dev mode listens first and then initialises.
+    await waitFor('dev mode', () => server.output().includes('Root Token:'))
+    client = vaultClient(`http://127.0.0.1:${port}`, { token })
+    await client.write('sys/mounts/kv1', { type: 'kv' })
+    await client.write('sys/mounts/transit', { type: 'transit' })
+    for (const type of ['userpass', 'approle']) await client.write(`sys/auth/${type}`, { type })
+  })
+  afterAll(() => server?.stop('SIGKILL'))
+
+  test('has its tables', () => {
+    expect(all.length).toBeGreaterThan(200)
+    expect(types.length).toBeGreaterThan(25)
+    expect(new Set(all.map(({ verb, path }) => `${verb} ${path}`)).size).toBe(all.length)
+  })
+
+  test.each(types)('%s of type %s: %s', async (table, type, state) => {
+    const reply = await client.call('PUT', `sys/${table}/type-${type}`, { type })
+    if (state === 'supported') return expect(reply.status).toBe(204)
+    expect(reply.status).toBe(400)
+    expect(reply.body.errors[0]).toContain(`plugin not found in the catalog: ${type}`)
+  })
+
+  // One test, for each row may depend on what those before it did to the server.
+  test.each(
+    all.map(
+      (endpoint) => [endpoint.verb, endpoint.path, endpoint.offered ? 'offered' : 'not offered', endpoint] as const,
+    ),
+  )('%s %s is %s', async (verb, path, _, { offered }) => {
+    const token = await ownRoot()
+    const url = path.replace(/:\w+/g, 'probe')
+    const body = verb === 'POST' || verb === 'PATCH' ? {} : undefined
+    const headers: Record<string, string> = verb === 'PATCH' ? { 'content-type': 'application/merge-patch+json' } : {}
+    const reply = await client.call(verb, url, body, { token, headers })
+    const error = String(reply.body?.errors?.[0] ?? '')
+    const absent =
+      (reply.status === 404 && /unsupported path|no handler for route/.test(error)) ||
+      (reply.status === 405 && /unsupported operation/.test(error))
+    expect(absent, `${reply.status} ${JSON.stringify(reply.body)}`).toBe(!offered)
+    expect(reply.status, error).not.toBe(500)
+  })
+
+  /** Each row has a root token of its own, so that none can end another's. */
+  async function ownRoot(): Promise<string> {
+    const made = await client.write('auth/token/create-orphan', { policies: ['root'] })
+    return made.body.auth.client_token
+  }
+})
