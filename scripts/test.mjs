@@ -19,7 +19,8 @@ const steps = {
 }
 
 const chosen = process.argv.slice(2)
-for (const name of chosen) if (!(name in steps)) throw new Error(`unknown step ${name}; there are: ${Object.keys(steps).join(', ')}`)
+for (const name of chosen)
+  if (!(name in steps)) throw new Error(`unknown step ${name}; there are: ${Object.keys(steps).join(', ')}`)
 
 let passed = 0
 let failed = 0
@@ -30,7 +31,9 @@ for (const [name, step] of Object.entries(steps)) {
   const result = step()
   passed += result.passed
   failed += result.failed
-  console.log(`== ${name}: ${result.passed} passed, ${result.failed} failed, ${((Date.now() - started) / 1000).toFixed(0)} s`)
+  console.log(
+    `== ${name}: ${result.passed} passed, ${result.failed} failed, ${((Date.now() - started) / 1000).toFixed(0)} s`,
+  )
   // Nothing after a broken build says anything about the code.
   if (name === 'build' && result.failed > 0) break
 }
@@ -48,7 +51,11 @@ function once(command) {
 }
 
 function tap(command) {
-  const { status, stdout } = run(command, { stdio: ['inherit', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 1 << 28 })
+  const { status, stdout } = run(command, {
+    stdio: ['inherit', 'pipe', 'inherit'],
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  })
   process.stdout.write(stdout)
   const passedLines = stdout.match(/^ok /gm)?.length ?? 0
   const failedLines = stdout.match(/^not ok /gm)?.length ?? 0
@@ -58,7 +65,15 @@ function tap(command) {
 function vitest(args) {
   const report = join(scratch, 'vitest.json')
   rmSync(report, { force: true })
-  const { status } = run(['npx', 'vitest', 'run', ...args, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`])
+  const { status } = run([
+    'npx',
+    'vitest',
+    'run',
+    ...args,
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+  ])
   try {
     const { numPassedTests, numFailedTests, numPendingTests, testResults } = JSON.parse(readFileSync(report, 'utf8'))
     const broken = testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0).length

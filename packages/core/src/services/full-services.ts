@@ -85,6 +85,10 @@ async function start(
       ...{ unsealed, wrapping, clock, log, lifeCycle: components.lifeCycle(), listener: components.listener },
       operationTokens: operationTokens(barrier),
       forwarded: (request, allowed) => handler.handleForwarded(request, allowed),
+      mountPoints: () => [
+        ...mounts.entries('secret').map(({ path }) => path),
+        ...mounts.entries('auth').map(({ path }) => `auth/${path}`),
+      ],
     },
     options,
   )
