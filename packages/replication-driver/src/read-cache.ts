@@ -15,46 +15,42 @@ export interface ReadCache {
   readonly bytes: number
 }
 
-/** Guess of what a Map slot, a key's header and a value's header cost beside their bytes. */
-const ENTRY_OVERHEAD = 128
+/** What a Map slot, a flat key and an array with a buffer of its own cost beside their bytes, measured on Node 20. */
+const ENTRY_OVERHEAD = 384
 
-/** Least recently used values, at most `capacity` bytes of them; 0 caches nothing. */
+/**
+ * Values used lately, at most `capacity` bytes of them; 0 caches nothing. Two generations instead of a list: a hit in the young one
+ * moves nothing, and when it has half of the capacity the old one is forgotten as a whole.
+ */
 export function readCache(capacity: number): ReadCache {
-  const values = new Map<string, Uint8Array>()
+  let young = generation()
+  let old = generation()
   const loading = new Map<string, object>()
   const largest = capacity / 8
-  let bytes = 0
-
-  const cost = (key: string, value: Uint8Array) => key.length + value.byteLength + ENTRY_OVERHEAD
 
   const evict = (key: string) => {
-    const value = values.get(key)
-    if (value === undefined) return
-    values.delete(key)
-    bytes -= cost(key, value)
+    remove(young, key)
+    remove(old, key)
   }
 
   const fill = (key: string, value: Uint8Array) => {
     evict(key)
     const size = cost(key, value)
     if (size > largest) return
-    values.set(key, value)
-    bytes += size
-    if (bytes <= capacity) return
-    // Many at once: a Map steps over what was deleted from its front each time an iteration starts there.
-    for (const oldest of values.keys()) {
-      evict(oldest)
-      if (bytes <= capacity - largest) return
+    if (young.bytes + size > capacity / 2) {
+      old = young
+      young = generation()
     }
+    young.values.set(key, value)
+    young.bytes += size
   }
 
   const hit = (key: string) => {
-    const value = values.get(key)
-    if (value !== undefined) {
-      values.delete(key)
-      values.set(key, value)
-    }
-    return value
+    const value = young.values.get(key)
+    if (value !== undefined) return value
+    const aged = old.values.get(key)
+    if (aged !== undefined) fill(key, aged)
+    return aged
   }
 
   return {
@@ -110,7 +106,27 @@ export function readCache(capacity: number): ReadCache {
       evict(key)
     },
     get bytes() {
-      return bytes
+      return young.bytes + old.bytes
     },
   }
+}
+
+interface Generation {
+  readonly values: Map<string, Uint8Array>
+  bytes: number
+}
+
+function generation(): Generation {
+  return { values: new Map(), bytes: 0 }
+}
+
+function remove(from: Generation, key: string): void {
+  const value = from.values.get(key)
+  if (value === undefined) return
+  from.values.delete(key)
+  from.bytes -= cost(key, value)
+}
+
+function cost(key: string, value: Uint8Array): number {
+  return key.length + value.byteLength + ENTRY_OVERHEAD
 }

@@ -44,33 +44,47 @@ test('a failed load leaves no trace', async () => {
   expect(await cache.read('k', async () => bytes('v'))).toEqual(bytes('v'))
 })
 
-test('stays within its bytes and lets the least recently used go', async () => {
-  const cache = readCache(3000)
+test('stays within its bytes and lets go of what was not used lately', async () => {
+  const cache = readCache(20_000)
   const value = Buffer.alloc(200)
-  for (let i = 0; i < 5; i++) cache.written(`k${i}`, value)
-  await cache.read('k0', async () => undefined)
-  for (let i = 5; i < 12; i++) cache.written(`k${i}`, value)
-  expect(await cache.read('k0', async () => undefined)).toBe(value)
-  expect(await cache.read('k1', async () => undefined)).toBeUndefined()
-  cache.written('large', Buffer.alloc(1000))
-  expect(await cache.read('large', async () => undefined)).toBeUndefined()
-  expect(cache.bytes).toBeLessThanOrEqual(3000)
+  const absent = async () => undefined
+  for (let i = 0; i < 100; i++) {
+    cache.written(`k${i}`, value)
+    expect(cache.bytes).toBeLessThanOrEqual(20_000)
+    expect(await cache.read('k0', absent)).toBe(value)
+  }
+  expect(cache.bytes).toBeGreaterThan(10_000)
+  expect(await cache.read('k99', absent)).toBe(value)
+  expect(await cache.read('k1', absent)).toBeUndefined()
+  cache.written('large', Buffer.alloc(3000))
+  expect(await cache.read('large', absent)).toBeUndefined()
   const none = readCache(0)
   none.written('k', value)
   expect(none.bytes).toBe(0)
 })
 
+test('a key is never served older than it was last written, whichever generation held it', async () => {
+  const cache = readCache(20_000)
+  cache.written('k', bytes('1'))
+  for (let i = 0; i < 20; i++) cache.written(`k${i}`, Buffer.alloc(200))
+  cache.written('k', bytes('2'))
+  for (let i = 0; i < 20; i++) cache.written(`k${i}`, Buffer.alloc(200))
+  expect(await cache.read('k', async () => bytes('3'))).toEqual(bytes('2'))
+  cache.written('k', undefined)
+  expect(await cache.read('k', async () => bytes('3'))).toEqual(bytes('3'))
+})
+
 test('the byte count is that of what is held', () => {
   const step = fc.tuple(
-    fc.constantFrom('a', 'b', 'c', 'dd'),
+    fc.integer({ min: 0, max: 30 }).map((number) => `k${number}`),
     fc.option(fc.integer({ min: 0, max: 400 }), { nil: undefined }),
   )
   fc.assert(
-    fc.property(fc.array(step), (steps) => {
-      const cache = readCache(2000)
+    fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+      const cache = readCache(10_000)
       for (const [key, size] of steps) cache.written(key, size === undefined ? undefined : Buffer.alloc(size))
-      expect(cache.bytes).toBeLessThanOrEqual(2000)
-      for (const key of ['a', 'b', 'c', 'dd']) cache.forget(key)
+      expect(cache.bytes).toBeLessThanOrEqual(10_000)
+      for (let number = 0; number <= 30; number++) cache.forget(`k${number}`)
       expect(cache.bytes).toBe(0)
     }),
   )
