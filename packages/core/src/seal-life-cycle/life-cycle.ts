@@ -114,7 +114,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     if (mayWrite() || (await storage.isCurrent().catch(() => false))) return
     await alone(async () => {
       if (mayWrite() || (await storage.isCurrent().catch(() => false))) return
-      await reopenToRead()
+      await replaceStorage(physical, false)
       if (!keys.present) return
       log.warn('the encryption keys have changed (another node joined a replication primary): unseal with the new keys')
       await doSeal()
@@ -122,9 +122,11 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     })
   }
 
-  async function reopenToRead(): Promise<void> {
-    await storage.close()
-    storage = await open(physical, false)
+  /** Status requests read at any time, so that the next storage takes the place of an open one. */
+  async function replaceStorage(over: Store, leads: boolean): Promise<void> {
+    const before = storage
+    storage = await open(over, leads)
+    await before.close()
   }
 
   const readConfig = (key: string): Promise<SealConfig | undefined> => readSealConfig(storage.store.logged, key)
@@ -147,8 +149,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   async function takeLead(held: Leadership): Promise<void> {
     const fenced = await components.fenced?.(held)
     lead = { held, fenced }
-    await storage.close()
-    storage = await open(fenced ?? physical, true)
+    await replaceStorage(fenced ?? physical, true)
     await held.publish(options.address)
     void held.lost
       .then(() => alone(() => lostLead(held)))
@@ -159,13 +160,14 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     if (lead === undefined) return
     const { held, fenced } = lead
     lead = undefined
+    const led = storage
     try {
-      await storage.close()
-      await fenced?.close()
+      await replaceStorage(physical, false)
     } finally {
+      await led.close()
+      await fenced?.close()
       await held.release()
     }
-    storage = await open(physical, false)
   }
 
   async function lostLead(held: Leadership): Promise<void> {

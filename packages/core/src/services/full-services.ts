@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { prefixedStore } from '@lockstep/storage'
 import { auditBroker } from '../audit/audit-broker.ts'
-import { CoreError } from '../contracts.ts'
+import { CoreError, type MountEntry } from '../contracts.ts'
 import { leaseManager } from '../leases/lease-manager.ts'
 import { type Mounts, mountTable } from '../mounts/mount-table.ts'
 import { effectiveTtl } from '../mounts/mounted-backend.ts'
@@ -11,6 +11,7 @@ import { operationTokens } from '../replication/operation-token.ts'
 import { replicationPaths } from '../replication/paths.ts'
 import { openRoles, type Roles } from '../replication/roles.ts'
 import { requestHandler } from '../requests/request-handler.ts'
+import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { Services, Unsealed } from '../seal-life-cycle/services.ts'
 import { auditedHeaders } from '../system/audited-headers.ts'
 import { systemBackend } from '../system/system-backend.ts'
@@ -86,18 +87,21 @@ async function start(
       operationTokens: operationTokens(barrier),
       forwarded: (request, allowed) => handler.handleForwarded(request, allowed),
       mountPoints: () => [
-        ...mounts.entries('secret').map(({ path }) => path),
-        ...mounts.entries('auth').map(({ path }) => `auth/${path}`),
+        ...mounts
+          .entries('secret')
+          .filter(isShared)
+          .map(({ path }) => path),
+        ...mounts
+          .entries('auth')
+          .filter(isShared)
+          .map(({ path }) => `auth/${path}`),
       ],
     },
     options,
   )
-  /** Not awaited: sealing waits for the requests under way, of which the one that asks for it is one. */
-  const startSealing = (): void => {
-    components
-      .lifeCycle()
-      .seal()
-      .catch((error: unknown) => log.error('sealing failed', { error: String(error) }))
+  /** Not awaited: what stops the services waits for the requests under way, of which the one that asks for it is one. */
+  const begin = (what: string, act: (lifeCycle: LifeCycle) => Promise<void>): void => {
+    act(components.lifeCycle()).catch((error: unknown) => log.error(`${what} failed`, { error: String(error) }))
   }
   const system = () =>
     systemBackend({
@@ -126,8 +130,8 @@ async function start(
         },
         keyStatus: () => unsealed.keyring().terms().at(-1)!,
       },
-      seal: async () => startSealing(),
-      stepDown: async () => log.info('step-down asked of a node without standbys: nothing to do'),
+      seal: async () => begin('sealing', (lifeCycle) => lifeCycle.seal()),
+      stepDown: async () => begin('stepping down', (lifeCycle) => lifeCycle.stepDown()),
       sanitizedConfig: options.sanitizedConfig && (() => options.sanitizedConfig!),
       extraPaths: replicationPaths(roles),
     })
@@ -200,4 +204,8 @@ async function start(
     reopenLogs: () => audit.reopen(),
     stop: () => running.run(),
   }
+}
+
+function isShared({ local }: MountEntry): boolean {
+  return !local
 }

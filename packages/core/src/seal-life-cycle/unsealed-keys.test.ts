@@ -1,0 +1,68 @@
+import { createKeyring, openKeyring } from '@lockstep/barrier'
+import { memoryStore } from '@lockstep/storage'
+import { expect, test } from 'vitest'
+import { openClusterStore } from './cluster-store.ts'
+import { sealKeys } from './seal-config.ts'
+import { unsealedKeys } from './unsealed-keys.ts'
+
+const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+
+async function bench() {
+  const keyring = createKeyring()
+  const rootKey = keyring.rootKey()
+  const store = await openClusterStore(memoryStore(), quiet, {})
+  await store.logged.put(sealKeys.keyring, keyring.encrypt())
+  const keys = unsealedKeys(() => store, undefined)
+  keys.take({ keyring, operatorKey: { key: new Uint8Array(32).fill(7), shares: 3, threshold: 2 } })
+  const stored = async () => openKeyring(rootKey, (await store.logged.get(sealKeys.keyring))!)
+  return { keys, store, stored }
+}
+
+test('rotations at the same time give a term each, and the stored keyring opens what was sealed in between', async () => {
+  const { keys, store, stored } = await bench()
+  const writes: Promise<void>[] = []
+  const rotations = Array.from({ length: 5 }, async (_, n) => {
+    await keys.rotateKeyring()
+    writes.push(keys.barrier.put(`sys/policy/${n}`, Buffer.from(String(n))))
+  })
+  await Promise.all([...rotations, keys.keepKeyring()])
+  await Promise.all(writes)
+  const ring = await stored()
+  expect(ring.terms().map(({ term }) => term)).toEqual([1, 2, 3, 4, 5, 6])
+  for (let n = 0; n < 5; n++) {
+    const record = await store.logged.get(`sys/policy/${n}`)
+    expect(Buffer.from(ring.open(`sys/policy/${n}`, record!)).toString()).toBe(String(n))
+  }
+})
+
+test('saving the count of encryptions does not undo a rotation', async () => {
+  const { keys, stored } = await bench()
+  keys.keyring().countEncryptions(1, 2 ** 20)
+  await Promise.all([keys.rotateKeyring(), keys.keepKeyring()])
+  keys.keyring().countEncryptions(2, 2 ** 20)
+  await Promise.all([keys.keepKeyring(), keys.rotateKeyring()])
+  expect((await stored()).terms().map(({ term }) => term)).toEqual([1, 2, 3])
+})
+
+test('a keyring that another end has stored takes the place of this one', async () => {
+  const { keys, store } = await bench()
+  const other = keys.keyring().clone()
+  other.rotate()
+  await store.logged.put(sealKeys.keyring, other.encrypt())
+  await keys.reloadKeyring()
+  expect(keys.keyring().activeTerm).toBe(2)
+})
+
+test('the operator key is handed out as a copy; dropping the keys overwrites them', async () => {
+  const { keys } = await bench()
+  const handedOut = await keys.operatorKey()
+  handedOut.key.fill(0)
+  const kept = (await keys.operatorKey()).key
+  expect(kept).toEqual(new Uint8Array(32).fill(7))
+  expect(await keys.shareCounts()).toEqual({ shares: 3, threshold: 2 })
+  const keyring = keys.keyring()
+  keys.drop()
+  expect(() => keyring.seal('a', new Uint8Array(1))).toThrow('closed')
+  expect(() => keys.keyring()).toThrow('Vault is sealed')
+  await expect(keys.rotateKeyring()).rejects.toThrow('Vault is sealed')
+})
