@@ -6,6 +6,8 @@ import { openGenerations } from './generations.ts'
 
 export interface ClusterStorage {
   readonly store: ClusterStore
+  /** Number of the generation that is open. */
+  readonly generation: number
   /** False when it is closed, or another node has replaced the generation that is open here. */
   isCurrent(): Promise<boolean>
   /**
@@ -41,6 +43,9 @@ export async function openClusterStorage(
   return {
     get store() {
       return store
+    },
+    get generation() {
+      return number
     },
     async isCurrent() {
       if (closed) return false

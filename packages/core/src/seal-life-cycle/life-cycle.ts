@@ -1,35 +1,27 @@
 /**
  * sealed → standby → active. Owns the open storage, the keys and the services on top of it; every transition runs alone, in
  * order. Role changes stop the services, change what is stored, and start them again.
- *
- * With a leader lock only its holder writes: it opens the storage anew, fenced by its leadership, because what it had read
- * before is out of date by then. The others read, and wait for the lock outside of the order of transitions.
+ * With a leader lock, nodes wait for it outside of the order of transitions.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { BarrierError, deserializeKeyring, openKeyring } from '@lockstep/barrier'
 import type { AutoSeal } from '@lockstep/seal'
-import type { LeaderLock, Leadership, Store } from '@lockstep/storage'
-import { CoreError, type CoreRequest, type CoreResponse, type Log } from '../contracts.ts'
+import type { Leadership, Store } from '@lockstep/storage'
+import { CoreError, type CoreRequest, type CoreResponse } from '../contracts.ts'
 import type { BootstrapReply } from '../replication/bootstrap-reply.ts'
-import { type ClusterStorage, openClusterStorage } from './cluster-storage.ts'
 import type { ClusterStore, ClusterStoreOptions } from './cluster-store.ts'
 import { type Initialized, type InitializeParams, prepareStorage } from './initialize.ts'
 import { decodeShare, keyShares } from './key-shares.ts'
+import { type LedStorageComponents, openLedStorage } from './led-storage.ts'
 import { requestGate } from './request-gate.ts'
+import { retrying } from './retrying.ts'
 import { openRootKey, openRootKeyByAutoSeal } from './root-key.ts'
 import { readSealConfig, type SealConfig, sealKeys } from './seal-config.ts'
 import { adoptSeal, type OperatorKey } from './seal-material.ts'
 import type { Services, Unsealed } from './services.ts'
 import { unsealedKeys } from './unsealed-keys.ts'
 
-export interface LifeCycleComponents {
-  /** The whole physical store. */
-  physical: Store
+export interface LifeCycleComponents extends LedStorageComponents {
   autoSeal?: AutoSeal
-  lock?: LeaderLock
-  /** The same store, refusing writes once the leadership has ended; closed with it. Default: `physical`, unfenced. */
-  fenced?(leadership: Leadership): Promise<Store>
-  log: Log
   /** Starts what runs on the barrier, in the roles that are stored there. */
   startServices(unsealed: Unsealed): Promise<Services>
 }
@@ -78,7 +70,8 @@ export interface LifeCycle {
 const INITIALIZE_LOCK_MS = 10_000
 const STEP_DOWN_MS = 10_000
 const CAMPAIGN_RETRY_MS = 2_000
-const AUTO_UNSEAL_RETRY_MS = { first: 1_000, longest: 60_000 }
+const AUTO_UNSEAL_RETRY_MS = 1_000
+const AUTO_UNSEAL_LONGEST_MS = 60_000
 
 const sealed = (): CoreError => new CoreError('CORE_SEALED', 'Vault is sealed')
 const standby = (): CoreError => new CoreError('CORE_STANDBY', 'Vault is in standby mode')
@@ -87,15 +80,12 @@ const changing = (): CoreError =>
 const initializedAlready = (): CoreError => new CoreError('CORE_INVALID_REQUEST', 'Vault is already initialized')
 
 export async function lifeCycle(components: LifeCycleComponents, options: LifeCycleOptions): Promise<LifeCycle> {
-  const { physical, autoSeal, lock, log, startServices } = components
+  const { autoSeal, lock, log, startServices } = components
   const gate = requestGate()
   const shares = keyShares()
-  const open = (over: Store, leads: boolean): Promise<ClusterStorage> =>
-    openClusterStorage(over, log, { ...options, leads })
-  let storage = await open(physical, lock === undefined)
+  const storage = await openLedStorage(components, options)
   const keys = unsealedKeys(() => storage.store, autoSeal)
   let services: Services | undefined
-  let lead: { held: Leadership; fenced: Store | undefined } | undefined
   let campaign: AbortController | undefined
   let autoUnsealing: AbortController | undefined
   let activeSince = 0
@@ -107,26 +97,18 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     return next
   }
 
-  const mayWrite = (): boolean => lock === undefined || lead !== undefined
-
   /** Another node may have replaced the storage meanwhile, or this one failed to open it. */
   async function follow(): Promise<void> {
-    if (mayWrite() || (await storage.isCurrent().catch(() => false))) return
+    if (storage.mayWrite || (await storage.isCurrent())) return
     await alone(async () => {
-      if (mayWrite() || (await storage.isCurrent().catch(() => false))) return
-      await replaceStorage(physical, false)
-      if (!keys.present) return
+      if (storage.mayWrite || (await storage.isCurrent())) return
+      const before = storage.generation
+      await storage.reopen()
+      if (!keys.present || storage.generation === before) return
       log.warn('the encryption keys have changed (another node joined a replication primary): unseal with the new keys')
       await doSeal()
       keepAutoUnsealing()
     })
-  }
-
-  /** Status requests read at any time, so that the next storage takes the place of an open one. */
-  async function replaceStorage(over: Store, leads: boolean): Promise<void> {
-    const before = storage
-    storage = await open(over, leads)
-    await before.close()
   }
 
   const readConfig = (key: string): Promise<SealConfig | undefined> => readSealConfig(storage.store.logged, key)
@@ -147,31 +129,15 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   // ------------------------------------------------------------- leading
 
   async function takeLead(held: Leadership): Promise<void> {
-    const fenced = await components.fenced?.(held)
-    lead = { held, fenced }
-    await replaceStorage(fenced ?? physical, true)
+    await storage.lead(held)
     await held.publish(options.address)
     void held.lost
       .then(() => alone(() => lostLead(held)))
-      .catch((error: unknown) => log.error('following failed', { error: String(error) }))
-  }
-
-  async function giveUpLead(): Promise<void> {
-    if (lead === undefined) return
-    const { held, fenced } = lead
-    lead = undefined
-    const led = storage
-    try {
-      await replaceStorage(physical, false)
-    } finally {
-      await led.close()
-      await fenced?.close()
-      await held.release()
-    }
+      .catch((error: unknown) => log.error('becoming a standby failed', { error: String(error) }))
   }
 
   async function lostLead(held: Leadership): Promise<void> {
-    if (lead?.held !== held) return
+    if (!storage.leadsBy(held)) return
     log.warn('the leader lock is lost, this node is a standby now')
     await becomeStandby()
   }
@@ -179,34 +145,34 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   /** Whatever of it fails, the node waits for the lead again, and opens everything anew when it gets it. */
   async function becomeStandby(waitMs = 0): Promise<void> {
     await stop(standby()).catch((error: unknown) => log.error('stopping failed', { error: String(error) }))
-    await giveUpLead().catch((error: unknown) => log.error('reopening the storage failed', { error: String(error) }))
+    await storage
+      .giveUp()
+      .catch((error: unknown) => log.error('reopening the storage failed', { error: String(error) }))
     if (keys.present) startCampaign(waitMs)
   }
 
   /** Another node may lead for long: neither unsealing nor sealing waits for that. */
   function startCampaign(waitMs: number): void {
-    const ended = new AbortController()
-    campaign = ended
-    const run = async (): Promise<void> => {
-      for (let wait = waitMs; !ended.signal.aborted; wait = CAMPAIGN_RETRY_MS) {
-        try {
-          if (wait > 0) await sleep(wait, undefined, { signal: ended.signal })
-          const held = await lock!.acquire(ended.signal)
-          await alone(() => becomeActive(held, ended.signal))
-          return
-        } catch (error) {
-          if (!ended.signal.aborted) log.error('taking the lead failed, trying again', { error: String(error) })
-        }
-      }
-    }
-    void run()
+    campaign = retrying(
+      async (signal) => {
+        const held = await lock!.acquire(signal)
+        await alone(() => becomeActive(held, signal))
+      },
+      {
+        startMs: waitMs,
+        retryMs: CAMPAIGN_RETRY_MS,
+        longestMs: CAMPAIGN_RETRY_MS,
+        onError: (error) => log.error('taking the lead failed, trying again', { error: String(error) }),
+      },
+    )
   }
 
   async function becomeActive(held: Leadership, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return held.release()
     try {
-      if (!(await storage.isCurrent())) throw new CoreError('CORE_SEALED', 'the encryption keys have changed')
+      const before = storage.generation
       await takeLead(held)
+      if (storage.generation !== before) throw new CoreError('CORE_SEALED', 'the encryption keys have changed')
       await keys.reopen().catch((cause: unknown) => {
         if (!(cause instanceof BarrierError)) throw cause
         throw new CoreError('CORE_SEALED', 'the stored keyring does not open', { cause })
@@ -214,8 +180,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       await start()
     } catch (error) {
       await stop(standby()).catch(() => {})
-      if (lead === undefined) await held.release()
-      else await giveUpLead()
+      await storage.giveUp()
       if (error instanceof CoreError && error.code === 'CORE_SEALED') {
         log.error('this node cannot lead with the keys it was unsealed with, it seals itself', { error: error.message })
         return doSeal()
@@ -254,7 +219,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     } finally {
       keys.drop()
       shares.reset()
-      await giveUpLead()
+      await storage.giveUp()
     }
   }
 
@@ -297,25 +262,12 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   function keepAutoUnsealing(): void {
     if (autoSeal === undefined) return
     autoUnsealing?.abort(sealed())
-    const ended = new AbortController()
-    const { signal } = ended
-    autoUnsealing = ended
-    const run = async (): Promise<void> => {
-      for (
-        let wait = AUTO_UNSEAL_RETRY_MS.first;
-        !signal.aborted;
-        wait = Math.min(wait * 2, AUTO_UNSEAL_RETRY_MS.longest)
-      ) {
-        try {
-          return await autoUnseal(signal)
-        } catch (error) {
-          if (signal.aborted) return
-          log.error('auto unseal failed, trying again', { error: String(error), in_ms: wait })
-          await sleep(wait, undefined, { signal }).catch(() => {})
-        }
-      }
-    }
-    void run()
+    autoUnsealing = retrying(autoUnseal, {
+      startMs: 0,
+      retryMs: AUTO_UNSEAL_RETRY_MS,
+      longestMs: AUTO_UNSEAL_LONGEST_MS,
+      onError: (error) => log.error('auto unseal failed, trying again', { error: String(error) }),
+    })
   }
 
   // ------------------------------------------------------------- initialising
@@ -331,8 +283,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     try {
       await takeLead(held)
     } catch (error) {
-      if (lead === undefined) await held.release()
-      else await giveUpLead()
+      await storage.giveUp()
       throw error
     }
   }
@@ -387,7 +338,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         try {
           return await initializeEmpty(params)
         } finally {
-          if (!keys.present) await giveUpLead()
+          if (!keys.present) await storage.giveUp()
         }
       })
     },
@@ -434,7 +385,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     async stepDown() {
       if (lock === undefined) return log.info('step-down asked of a node without standbys: nothing to do')
       await alone(async () => {
-        if (lead !== undefined && services !== undefined) await becomeStandby(STEP_DOWN_MS)
+        if (services !== undefined) await becomeStandby(STEP_DOWN_MS)
       })
     },
 

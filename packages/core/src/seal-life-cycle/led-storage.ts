@@ -1,0 +1,107 @@
+/**
+ * The cluster's storage as this node may use it. Without a leader lock it always writes. With one it only reads, until it holds the
+ * lock: then it opens everything anew, fenced by its leadership, because what it had read before is out of date.
+ */
+import type { LeaderLock, Leadership, Store } from '@lockstep/storage'
+import type { Log } from '../contracts.ts'
+import { type ClusterStorage, openClusterStorage } from './cluster-storage.ts'
+import type { ClusterStore, ClusterStoreOptions } from './cluster-store.ts'
+
+export interface LedStorageComponents {
+  /** The whole physical store. */
+  physical: Store
+  lock?: LeaderLock
+  /** The same store, refusing writes once the leadership has ended; closed with it. Default: `physical`, unfenced. */
+  fenced?(leadership: Leadership): Promise<Store>
+  log: Log
+}
+
+export interface LedStorage {
+  /** At any time an open one, unless opening has failed. */
+  readonly store: ClusterStore
+  /** Number of the generation that is open. */
+  readonly generation: number
+  readonly mayWrite: boolean
+  /** False when another node has replaced the generation, or opening has failed. */
+  isCurrent(): Promise<boolean>
+  /** See `ClusterStorage`. */
+  replace(fill: (next: ClusterStore) => Promise<void>): Promise<void>
+  /** Opens what is current now, to read. */
+  reopen(): Promise<void>
+  /** To write from now on; when it rejects, the leadership is released. */
+  lead(held: Leadership): Promise<void>
+  /** Whether it is by this leadership that the node may write. */
+  leadsBy(held: Leadership): boolean
+  /** To read only, and releases the leadership; does nothing without one. Rejects when the storage cannot be opened to read. */
+  giveUp(): Promise<void>
+  close(): Promise<void>
+}
+
+export async function openLedStorage(
+  { physical, lock, fenced, log }: LedStorageComponents,
+  options: ClusterStoreOptions,
+): Promise<LedStorage> {
+  const open = (over: Store, leads: boolean): Promise<ClusterStorage> =>
+    openClusterStorage(over, log, { ...options, leads })
+  let storage = await open(physical, lock === undefined)
+  let lead: { held: Leadership; over: Store | undefined } | undefined
+
+  /** Status requests read at any time, so the next storage takes the place of an open one. */
+  async function swap(over: Store, leads: boolean): Promise<void> {
+    const before = storage
+    storage = await open(over, leads)
+    await before.close()
+  }
+
+  async function quietly(what: string, body: (() => Promise<void>) | undefined): Promise<void> {
+    try {
+      await body?.()
+    } catch (error) {
+      log.warn(`${what} failed`, { error: String(error) })
+    }
+  }
+
+  const led: LedStorage = {
+    get store() {
+      return storage.store
+    },
+    get generation() {
+      return storage.generation
+    },
+    get mayWrite() {
+      return lock === undefined || lead !== undefined
+    },
+    isCurrent: () => storage.isCurrent(),
+    replace: (fill) => storage.replace(fill),
+    reopen: () => swap(physical, false),
+    async lead(held) {
+      lead = { held, over: undefined }
+      try {
+        const over = await fenced?.(held)
+        lead = { held, over }
+        await swap(over ?? physical, true)
+      } catch (error) {
+        await quietly('reopening the storage to read', led.giveUp)
+        throw error
+      }
+    },
+    leadsBy: (held) => lead?.held === held,
+    async giveUp() {
+      if (lead === undefined) return
+      const { held, over } = lead
+      lead = undefined
+      const written = storage
+      try {
+        await swap(physical, false)
+      } finally {
+        await quietly('closing the storage', () => written.close())
+        await quietly('closing the fenced storage', over && (() => over.close()))
+        await quietly('releasing the leader lock', () => held.release())
+      }
+    },
+    async close() {
+      await storage.close()
+    },
+  }
+  return led
+}
