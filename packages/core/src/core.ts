@@ -118,6 +118,13 @@ export async function createCore(components: CoreComponents, options: CoreOption
     }),
   }
 
+  /** Sealing waits for the requests under way, so the one that asks for it is over before, and answered after. */
+  async function handleSeal(request: CoreRequest): Promise<CoreResponse> {
+    const response = await cycle.handle(request)
+    await cycle.settled()
+    return response
+  }
+
   async function sealStatus(): Promise<Record<string, unknown>> {
     const config = await cycle.sealConfig()
     const recovery = config === undefined || config.type === 'shamir' ? undefined : await cycle.recoveryConfig()
@@ -177,7 +184,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
   }
 
   return {
-    handle: cycle.handle,
+    handle: (request) => (request.path === 'sys/seal' ? handleSeal(request) : cycle.handle(request)),
     initialized: async () => (await cycle.sealConfig()) !== undefined,
     async initialize(params) {
       if ((await cycle.sealConfig()) !== undefined)

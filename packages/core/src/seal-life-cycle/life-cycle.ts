@@ -61,6 +61,8 @@ export interface LifeCycle {
    * keyring. Takes over the keys in `reply`, which are overwritten when it fails.
    */
   adopt(reply: BootstrapReply, fill: (next: Store, previous: Store) => Promise<void>): Promise<void>
+  /** Resolves when the transitions begun so far are over. */
+  settled(): Promise<void>
   /** Undefined while sealed. On a standby it can read. */
   unsealed(): Unsealed | undefined
   handle(request: CoreRequest): Promise<CoreResponse>
@@ -328,6 +330,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     recoveryConfig: () => readConfig(sealKeys.recoveryConfig),
     progress: () => ({ progress: shares.progress, nonce: shares.nonce }),
     unsealed: () => (keys.present ? keys : undefined),
+    settled: () => alone(async () => {}),
     handle: gate.handle,
 
     async initialize(params) {
