@@ -9,9 +9,9 @@ import { MetaRecord } from './meta-record.ts'
 export interface LevelOptions {
   /** The data directory. Created (mode 0700) when missing; its parent must exist. */
   path: string
-  /** LevelDB's cache of data blocks, bytes. Default 32 MiB. */
+  /** LevelDB's cache of data blocks, bytes. Default 16 MiB. */
   cacheBytes?: number
-  /** Writes gathered in memory before they become a sorted file, bytes; up to twice this is used. Default 16 MiB. */
+  /** Writes gathered in memory before they become a sorted file, bytes; up to twice this is used. Default 8 MiB. */
   writeBufferBytes?: number
 }
 
@@ -38,9 +38,9 @@ export async function levelEngine(options: LevelOptions): Promise<LevelEngine> {
     compression: false,
     // Larger than LevelDB's 4 MiB: fewer and larger files for a server that writes all day. Opening after a crash
     // replays at most this much.
-    writeBufferSize: options.writeBufferBytes ?? 16 * 1024 * 1024,
+    writeBufferSize: options.writeBufferBytes ?? 8 * 1024 * 1024,
     maxFileSize: 8 * 1024 * 1024,
-    cacheSize: options.cacheBytes ?? 32 * 1024 * 1024,
+    cacheSize: options.cacheBytes ?? 16 * 1024 * 1024,
     // The binding always adds a Bloom filter of 10 bits per key, so reads of absent keys rarely touch the disk.
   })
   try {

@@ -52,7 +52,7 @@ const ID_LENGTH = 24
 const LONGEST_ID = 1024
 const indexed = new Uint8Array([1])
 
-/** @param options.cacheSize live tokens kept in memory, up to twice as many. Default 25 000. */
+/** @param options.cacheSize live tokens kept in memory, up to twice as many. Default 10 000. */
 export function tokenStore(
   components: TokenStoreComponents,
   options: { cacheSize?: number } = {},
@@ -62,7 +62,7 @@ export function tokenStore(
   const storage = prefixedStore(barrier, PREFIX)
   const salt = tokenSalt(storage, random)
   const batch = batchTokens(components.sealBatch, components.openBatch)
-  const live = liveTokens(options.cacheSize ?? 25_000)
+  const live = liveTokens(options.cacheSize ?? 10_000)
   const inTurn = turnTaking()
   const children = births()
   /** Names of tokens being revoked. */
