@@ -362,3 +362,27 @@ test("the DR secondary of a performance secondary takes its place, with the same
   expect((await primary.ask('read', 'kv/a')).data).toEqual({ through: 'the new one' })
   await closeAll()
 })
+
+test('a promoted secondary leads in a later epoch than it ever followed, also when it was detached', async () => {
+  const primary = await started()
+  await primary.change('sys/replication/performance/primary/enable')
+  // Each promotion begins an epoch: the primary is far ahead of a new cluster's own.
+  for (let round = 0; round < 3; round++) {
+    await primary.change('sys/replication/performance/primary/demote')
+    await primary.change('sys/replication/performance/secondary/promote')
+  }
+  const [next, other] = [await started(), await started()]
+  for (const [id, node] of Object.entries({ next, other })) {
+    await link(primary, node, 'performance', id)
+    await inSync(primary, node, 'performance')
+    node.token = await generate(node, 'root')
+  }
+  const update = 'sys/replication/performance/secondary/update-primary'
+  expect(await next.change(update, { token: '' })).toBe('changed')
+  expect(await next.status('performance')).toMatchObject({ state: 'idle', known_primary_cluster_addrs: [] })
+  expect(await next.change('sys/replication/performance/secondary/promote')).toBe('changed')
+  const token = await activationToken(next, 'performance', 'other')
+  expect(await other.change(update, { token })).toBe('changed')
+  await inSync(next, other, 'performance')
+  await closeAll()
+})
