@@ -5,7 +5,8 @@ import { replicationStatus, startCluster, waitFor } from '@lockstep/dev-env'
 const OPERATOR = 'path "*" { capabilities = ["create", "read", "update", "patch", "delete", "list", "sudo"] }'
 
 export async function startPair(directory, { nodeArgs }) {
-  const start = (name) => startCluster({ directory: join(directory, name), name, nodeArgs, config: { log_level: 'warn' } })
+  const start = (name) =>
+    startCluster({ directory: join(directory, name), name, nodeArgs, config: { log_level: 'warn' } })
   const primary = await start('primary')
   const secondary = await start('secondary')
   const { client } = primary
