@@ -1,7 +1,6 @@
 /**
  * The operations measured. `prepare` sets up a contender and returns the requests, which the connections take in turn. Everything but
- * logins is asked with a token of one policy, so that policies are checked as they are in production; token creation by one that may
- * create tokens.
+ * logins is asked with a token of one policy and a TTL, as in production; one row with the root token shows what that costs.
  */
 import { waitFor } from '@lockstep/dev-env'
 import { request } from './load/load.mjs'
@@ -24,6 +23,14 @@ export const operations = [
     prepare: async ({ client, token }) => {
       await each(numbers(READ_KEYS), (n) => client.write(`kv1/read/${n}`, VALUE))
       return numbers(READ_KEYS).map((n) => request('GET', `kv1/read/${n}`, { token }))
+    },
+  },
+  {
+    name: 'kv-v1-root-read',
+    title: 'KV v1 read by root',
+    prepare: async ({ client }) => {
+      await each(numbers(READ_KEYS), (n) => client.write(`kv1/read/${n}`, VALUE))
+      return numbers(READ_KEYS).map((n) => request('GET', `kv1/read/${n}`, { token: client.token }))
     },
   },
   {
