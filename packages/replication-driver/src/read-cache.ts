@@ -8,7 +8,10 @@ export interface ReadCache {
     keys: readonly string[],
     load: (keys: readonly string[]) => Promise<(Uint8Array | undefined)[]>,
   ): Promise<(Uint8Array | undefined)[]>
-  /** A commit of this key became durable; `undefined` = deleted. */
+  /**
+   * A commit of this key became durable; `undefined` = deleted. Only replaces what is cached: most of what a server writes (leases,
+   * indices, old versions) is not read soon.
+   */
   written(key: string, value: Uint8Array | undefined): void
   /** Forgets a key whose stored value is in doubt. */
   forget(key: string): void
@@ -99,7 +102,7 @@ export function readCache(capacity: number): ReadCache {
     written(key, value) {
       loading.delete(key)
       if (value === undefined) evict(key)
-      else fill(key, value)
+      else if (young.values.has(key) || old.values.has(key)) fill(key, value)
     },
     forget(key) {
       loading.delete(key)

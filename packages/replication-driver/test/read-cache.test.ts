@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { readCache } from '../src/read-cache.ts'
 
 const bytes = (text: string) => Buffer.from(text)
+const absent = async () => undefined
 
 test('loads once, then serves from memory', async () => {
   const cache = readCache(10_000)
@@ -25,16 +26,15 @@ test('a load that a commit overtakes is not cached, nor given to later readers',
   finish(bytes('old'))
   expect(await early).toEqual(bytes('old'))
   expect(await late).toBeUndefined()
-  cache.written('k', bytes('new'))
-  expect(await cache.read('k', async () => bytes('wrong'))).toEqual(bytes('new'))
+  expect(await cache.read('k', async () => bytes('new'))).toEqual(bytes('new'))
 
   let finishMany: (values: Uint8Array[]) => void = () => {}
   const many = cache.readMany(['x', 'k', 'y'], () => new Promise((resolve) => (finishMany = resolve)))
   cache.written('x', bytes('x2'))
   finishMany([bytes('x1'), bytes('y1')])
   expect(await many).toEqual([bytes('x1'), bytes('new'), bytes('y1')])
-  const wrong = async () => [bytes('wrong')]
-  expect(await cache.readMany(['x', 'k', 'y'], wrong)).toEqual([bytes('x2'), bytes('new'), bytes('y1')])
+  const x2 = async (keys: readonly string[]) => keys.map((key) => (key === 'x' ? bytes('x2') : bytes('wrong')))
+  expect(await cache.readMany(['x', 'k', 'y'], x2)).toEqual([bytes('x2'), bytes('new'), bytes('y1')])
 })
 
 test('a failed load leaves no trace', async () => {
@@ -47,42 +47,58 @@ test('a failed load leaves no trace', async () => {
 test('stays within its bytes and lets go of what was not used lately', async () => {
   const cache = readCache(20_000)
   const value = Buffer.alloc(200)
-  const absent = async () => undefined
   for (let i = 0; i < 100; i++) {
-    cache.written(`k${i}`, value)
+    await cache.read(`k${i}`, async () => value)
     expect(cache.bytes).toBeLessThanOrEqual(20_000)
     expect(await cache.read('k0', absent)).toBe(value)
   }
   expect(cache.bytes).toBeGreaterThan(10_000)
   expect(await cache.read('k99', absent)).toBe(value)
   expect(await cache.read('k1', absent)).toBeUndefined()
-  cache.written('large', Buffer.alloc(3000))
+  await cache.read('large', async () => Buffer.alloc(3000))
   expect(await cache.read('large', absent)).toBeUndefined()
   const none = readCache(0)
-  none.written('k', value)
+  await none.read('k', async () => value)
   expect(none.bytes).toBe(0)
+})
+
+test('takes in what is read, not what is merely written', async () => {
+  const cache = readCache(20_000)
+  cache.written('k', bytes('1'))
+  expect(cache.bytes).toBe(0)
+  expect(await cache.read('k', async () => bytes('1'))).toEqual(bytes('1'))
+  cache.written('k', bytes('2'))
+  expect(await cache.read('k', absent)).toEqual(bytes('2'))
 })
 
 test('a key is never served older than it was last written, whichever generation held it', async () => {
   const cache = readCache(20_000)
-  cache.written('k', bytes('1'))
-  for (let i = 0; i < 20; i++) cache.written(`k${i}`, Buffer.alloc(200))
+  const others = async () => {
+    for (let i = 0; i < 20; i++) await cache.read(`k${i}`, async () => Buffer.alloc(200))
+  }
+  await cache.read('k', async () => bytes('1'))
+  await others()
   cache.written('k', bytes('2'))
-  for (let i = 0; i < 20; i++) cache.written(`k${i}`, Buffer.alloc(200))
-  expect(await cache.read('k', async () => bytes('3'))).toEqual(bytes('2'))
+  await others()
+  expect(await cache.read('k', absent)).toEqual(bytes('2'))
+  await others()
   cache.written('k', undefined)
   expect(await cache.read('k', async () => bytes('3'))).toEqual(bytes('3'))
 })
 
-test('the byte count is that of what is held', () => {
+test('the byte count is that of what is held', async () => {
   const step = fc.tuple(
     fc.integer({ min: 0, max: 30 }).map((number) => `k${number}`),
     fc.option(fc.integer({ min: 0, max: 400 }), { nil: undefined }),
   )
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 100 }), fc.array(fc.nat(99)), async (steps, writes) => {
       const cache = readCache(10_000)
-      for (const [key, size] of steps) cache.written(key, size === undefined ? undefined : Buffer.alloc(size))
+      for (const [place, [key, size]] of steps.entries()) {
+        const value = size === undefined ? undefined : Buffer.alloc(size)
+        if (writes.includes(place)) cache.written(key, value)
+        else await cache.read(key, async () => value)
+      }
       expect(cache.bytes).toBeLessThanOrEqual(10_000)
       for (let number = 0; number <= 30; number++) cache.forget(`k${number}`)
       expect(cache.bytes).toBe(0)
