@@ -12,8 +12,12 @@ const started: Cluster[] = []
 const directory = await mkdtemp(join(tmpdir(), 'lockstep-demo-'))
 const view = demoView(() => started)
 
+// A terminal's Ctrl-C comes twice when npm passes it on as well: the second must not cut the cleaning up short.
+let interrupted = false
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
+  process.on(signal, () => {
+    if (interrupted) return
+    interrupted = true
     void cleanUp().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
   })
 }
@@ -52,5 +56,5 @@ async function cleanUp(): Promise<void> {
   view.stop()
   await Promise.all(started.map((cluster) => cluster.stop('SIGKILL')))
   for (const cluster of started) cluster.client.close()
-  await rm(directory, { recursive: true, force: true })
+  await rm(directory, { recursive: true, force: true, maxRetries: 5 })
 }
