@@ -1,4 +1,5 @@
 export { acceptTagged } from './accept-tagged.ts'
+export { type RecordsAfter, recordsAfter } from './divergence.ts'
 export { LinkError, type LinkErrorCode, LoggedStoreError, type LoggedStoreErrorCode } from './errors.ts'
 export { type FilteredView, type FilteredViewOptions, filteredView } from './filtered-view.ts'
 export type { IndexDifference, IndexReport } from './index-check.ts'
@@ -14,4 +15,5 @@ export {
   type ReceiverComponents,
   type ReceiverOptions,
 } from './receiver.ts'
+export { type Runtime, systemRuntime, type TimerOptions } from './runtime.ts'
 export { type SecondaryHandle, type SenderComponents, type SenderOptions, serveSecondary } from './sender.ts'
