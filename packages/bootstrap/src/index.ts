@@ -15,3 +15,10 @@ export type { IssuedCertificate, ReplicationCa } from './issue.ts'
 export { createReplicationCa, issuePrimaryServer, issueSecondary } from './issue.ts'
 export type { CertificateInput, PeerPolicy, VerifiedPeer } from './peer.ts'
 export { fingerprint, verifyPeer } from './peer.ts'
+export type { ActivationKeyPair, OpenActivationOptions, SealActivationInput } from './public-key-activation.ts'
+export {
+  generateActivationKey,
+  isSealedActivation,
+  openActivation,
+  sealActivation,
+} from './public-key-activation.ts'
