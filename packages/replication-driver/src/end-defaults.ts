@@ -2,8 +2,6 @@
 import type { SelfReport } from '@lockstep/replication'
 import type { OnRequest } from './link-calls.ts'
 
-export const systemClock = { now: () => Date.now() }
-
 export const nothingToReport = (): Omit<SelfReport, 'cursor'> => ({ canary: 0, addresses: [], apiAddress: '' })
 
 export const refuseRequests: OnRequest = (method) =>

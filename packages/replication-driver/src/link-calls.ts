@@ -1,6 +1,7 @@
 /** Requests over one link as promises: the application's side of the protocol's `call` and `result`. */
 import type { CallEffect, CallEvent, Plain, ResultEffect } from '@lockstep/replication'
 import { LinkError } from './errors.ts'
+import type { Runtime } from './runtime.ts'
 
 export interface RequestOptions {
   /** Default 30,000. */
@@ -20,17 +21,21 @@ export interface LinkCalls {
 interface Waiting {
   resolve(body: Plain): void
   reject(error: Error): void
-  timer: NodeJS.Timeout
+  cancelTimer(): void
 }
 
-export function linkCalls(step: (event: CallEvent) => void, onRequest: OnRequest): LinkCalls {
+export function linkCalls(
+  step: (event: CallEvent) => void,
+  onRequest: OnRequest,
+  runtime: Pick<Runtime, 'after'>,
+): LinkCalls {
   const waiting = new Map<number, Waiting>()
   let lastId = 0
 
   const settle = (id: number): Waiting | undefined => {
     const call = waiting.get(id)
     waiting.delete(id)
-    clearTimeout(call?.timer)
+    call?.cancelTimer()
     return call
   }
 
@@ -38,12 +43,12 @@ export function linkCalls(step: (event: CallEvent) => void, onRequest: OnRequest
     request(method, body, { timeoutMs = 30_000 } = {}) {
       return new Promise((resolve, reject) => {
         const id = ++lastId
-        const timer = setTimeout(() => {
+        const cancelTimer = runtime.after(timeoutMs, () => {
           settle(id)
           step({ type: 'forget', id })
           reject(new LinkError('REPLICATION_TIMEOUT', `no answer to ${method} within ${timeoutMs} ms`))
-        }, timeoutMs)
-        waiting.set(id, { resolve, reject, timer })
+        })
+        waiting.set(id, { resolve, reject, cancelTimer })
         step({ type: 'request', id, method, body })
       })
     },

@@ -1,5 +1,6 @@
 import type { Engine, WriteOperation } from '@lockstep/storage'
 import { decodeRow, encodeHead, HEAD, indexOfLogKey, LOG, type LogState, logKey } from './layout.ts'
+import type { Runtime } from './runtime.ts'
 
 export interface LogPressure {
   /** Of the log kept now, and its cap. */
@@ -28,6 +29,7 @@ export interface LogTrimmerOptions {
   /** How long consumers may take to register after the store is opened, and how often trims run. ms. */
   trimDelayMs: number
   onLogPressure?: ((pressure: LogPressure) => void) | undefined
+  runtime: Pick<Runtime, 'after'>
 }
 
 /** Share of the cap at which the warning goes out, the share that a forced trim leaves, and the share that rearms the warning. */
@@ -55,7 +57,7 @@ export function logTrimmer(
   let warned = false
   let stopped = false
   let running: Promise<void> | undefined
-  let timer: NodeJS.Timeout | undefined
+  let cancelTimer: (() => void) | undefined
 
   const kept = () => state.bytes - state.bytesBeforeStart
 
@@ -112,8 +114,8 @@ export function logTrimmer(
   }
 
   const trim = async () => {
-    clearTimeout(timer)
-    timer = undefined
+    cancelTimer?.()
+    cancelTimer = undefined
     while (running) await running
     if (stopped) return
     running = pass().finally(() => {
@@ -123,11 +125,10 @@ export function logTrimmer(
   }
 
   const schedule = (delay: number) => {
-    if (stopped || (timer && delay > 0)) return
-    clearTimeout(timer)
+    if (stopped || (cancelTimer && delay > 0)) return
+    cancelTimer?.()
     // A failed trim loses nothing: the next append or retain schedules another.
-    timer = setTimeout(() => void trim().catch(() => {}), delay)
-    timer.unref()
+    cancelTimer = options.runtime.after(delay, () => void trim().catch(() => {}), { background: true })
   }
 
   const warn = () => {
@@ -157,7 +158,7 @@ export function logTrimmer(
     },
     async stop() {
       stopped = true
-      clearTimeout(timer)
+      cancelTimer?.()
       await running?.catch(() => {})
     },
     trim,

@@ -2,6 +2,7 @@ import type { Cursor, ForestReader, Partition, PartitionId, WalRecord } from '@l
 import type { Store } from '@lockstep/storage'
 import type { IndexReport } from './index-check.ts'
 import type { LogPressure } from './log-trimmer.ts'
+import type { Runtime } from './runtime.ts'
 
 /** What the storage-class rules say of a key. */
 export type KeyClass = { class: 'ignored' } | { class: 'replicated' | 'local'; mount: string; mountPath: string }
@@ -27,6 +28,8 @@ export interface LoggedStoreOptions {
   trimDelayMs?: number
   /** The kept log has passed 75 % of `logBytes`. Called once, and again only after it shrank below 60 %. */
   onLogPressure?(pressure: LogPressure): void
+  /** Default: the system's. */
+  runtime?: Runtime
 }
 
 /** One upstream entry, as verified by the receiver. `value` undefined = delete. */

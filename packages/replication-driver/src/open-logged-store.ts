@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { MerkleForest, PartitionId } from '@lockstep/replication'
 import { genesisCursor, merkleForest } from '@lockstep/replication'
 import type { Engine, Store } from '@lockstep/storage'
@@ -14,6 +13,7 @@ import { partitionAccess } from './partition-access.ts'
 import { physicalEngine } from './physical-engine.ts'
 import { readCache } from './read-cache.ts'
 import { recordLog } from './record-log.ts'
+import { type Runtime, systemRuntime } from './runtime.ts'
 import { storeLog } from './store-log.ts'
 import { writeGuard } from './write-guard.ts'
 
@@ -26,7 +26,8 @@ const MIB = 1024 * 1024
  */
 export async function loggedStore(physicalStore: Store | Engine, options: LoggedStoreOptions): Promise<LoggedStore> {
   const physical = 'begin' in physicalStore ? storeEngine(physicalStore) : physicalStore
-  const state = await openHead(physical)
+  const { runtime = systemRuntime } = options
+  const state = await openHead(physical, runtime)
   const forest = await openForest(physical)
   const rubbish = await findRubbish(physical, state.start)
 
@@ -60,11 +61,15 @@ export async function loggedStore(physicalStore: Store | Engine, options: Logged
     logBytes: options.logBytes ?? 256 * MIB,
     trimDelayMs: options.trimDelayMs ?? 1000,
     onLogPressure: options.onLogPressure?.bind(options),
+    runtime,
   })
   if (rubbish) trimmer.discard(rubbish)
 
-  const store = optimisticStore(physicalEngine(physical, cache, groups.beside), { hooks: groups.hooks })
-  const partitions = partitionAccess({ physical, store, forest, classify })
+  const store = optimisticStore(physicalEngine(physical, cache, groups.beside), {
+    hooks: groups.hooks,
+    nextTurn: runtime.nextTurn,
+  })
+  const partitions = partitionAccess({ physical, store, forest, classify, runtime })
   let closing: Promise<void> | undefined
 
   return {
@@ -107,11 +112,11 @@ function tell(listener: (keys: readonly string[], source: Change['source']) => v
   }
 }
 
-async function openHead(physical: Engine): Promise<LogState> {
+async function openHead(physical: Engine, runtime: Pick<Runtime, 'randomBytes'>): Promise<LogState> {
   const stored = await physical.get(HEAD)
   if (stored) return decodeHead(stored)
   // Random, so that the empty histories of two clusters differ.
-  const { epoch, index, digest } = genesisCursor(randomBytes(16))
+  const { epoch, index, digest } = genesisCursor(runtime.randomBytes(16))
   const state: LogState = {
     epoch,
     index,

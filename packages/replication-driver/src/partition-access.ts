@@ -1,5 +1,4 @@
 /** What replication does to a logged store beside ordinary transactions: upstream entries, reads by key id, whole partitions. */
-import { randomUUID } from 'node:crypto'
 import type { MerkleForest, PartitionId } from '@lockstep/replication'
 import { ENTRY_BYTES, KEY_ID_BYTES, keyIdOf, parsePartitionId, partitionId } from '@lockstep/replication'
 import type { Engine, PendingCommit, Store } from '@lockstep/storage'
@@ -7,6 +6,7 @@ import { hexId, ownerOf, type Placement } from './commit-planner.ts'
 import { LoggedStoreError } from './errors.ts'
 import { decodeLeaf, indexKey } from './layout.ts'
 import type { AppliedEntry, KeyClass, StoredEntry } from './logged-store.ts'
+import type { Runtime } from './runtime.ts'
 
 export interface PartitionAccess {
   apply(entries: readonly AppliedEntry[], ignored: ReadonlyMap<string, Uint8Array>): Promise<void>
@@ -22,6 +22,7 @@ export interface PartitionAccessComponents {
   store: Store
   forest: MerkleForest
   classify(key: string): KeyClass
+  runtime: Pick<Runtime, 'randomBytes'>
 }
 
 const EMPTY = new Uint8Array(0)
@@ -30,7 +31,7 @@ const DELETE_BATCH = 256
 export function partitionAccess(components: PartitionAccessComponents): PartitionAccess {
   const { physical, store, forest } = components
   // A commit carries nothing but operations, so one from `apply` starts with an operation on a key nobody can guess.
-  const mark = `\u0000apply/${randomUUID()}/`
+  const mark = `\u0000apply/${hexId(components.runtime.randomBytes(16))}/`
   const applying = new Map<string, ReadonlyMap<string, Placement>>()
   let sequence = 0
 

@@ -17,11 +17,13 @@ import {
 } from '@lockstep/replication'
 import { linkCalls, type OnRequest, type RequestOptions } from './link-calls.ts'
 import type { AppliedEntry, LoggedStore } from './logged-store.ts'
+import type { Runtime } from './runtime.ts'
 
 export interface ReceiverSessionComponents {
   store: Pick<LoggedStore, 'forest' | 'keysOf' | 'apply'>
   link: Link
   clock: { now(): number }
+  runtime: Runtime
   accept(entry: WalOperation): true | string
   report(): Omit<SelfReport, 'cursor'>
   onRequest: OnRequest
@@ -51,10 +53,10 @@ export function receiverSession(
   stored: Position,
   options: ReceiverSessionOptions,
 ): ReceiverSession {
-  const { store, link, clock, accept, report, onProgress } = components
+  const { store, link, clock, runtime, accept, report, onProgress } = components
   const { kind, secondaryId, positionKey } = options
   const session = secondarySession({ secondaryId, kind, forest: store.forest, accept, report }, stored, options)
-  const calls = linkCalls((event) => step(event), components.onRequest)
+  const calls = linkCalls((event) => step(event), components.onRequest, runtime)
   let why = ''
   let writing: Promise<void> = Promise.resolve()
 
@@ -112,14 +114,14 @@ export function receiverSession(
   }
 
   const run = async (): Promise<string> => {
-    const ticker = setInterval(() => carryOut(() => session.tick(clock.now())), options.tickMs ?? 250)
+    const stopTicking = runtime.every(options.tickMs ?? 250, () => carryOut(() => session.tick(clock.now())))
     try {
       step({ type: 'start' })
       for await (const message of link.messages) step({ type: 'message', message })
     } catch (error) {
       why ||= (error as Error).message
     }
-    clearInterval(ticker)
+    stopTicking()
     link.close(why)
     const { error } = await link.closed
     why ||= error?.message ?? 'the link closed'

@@ -9,18 +9,21 @@ import {
   type SelfReport,
   type WalOperation,
 } from '@lockstep/replication'
-import { nothingToReport, refuseRequests, systemClock } from './end-defaults.ts'
+import { nothingToReport, refuseRequests } from './end-defaults.ts'
 import { LinkError } from './errors.ts'
 import type { OnRequest, RequestOptions } from './link-calls.ts'
 import type { LoggedStore } from './logged-store.ts'
 import { type ReceiverSession, type ReceiverSessionOptions, receiverSession } from './receiver-session.ts'
+import { type Runtime, systemRuntime } from './runtime.ts'
 
 export interface ReceiverComponents {
   store: Pick<LoggedStore, 'forest' | 'keysOf' | 'apply' | 'get'>
   /** One attempt. The signal aborts it on `close`. */
   dial(signal: AbortSignal): Promise<Link>
-  /** Default: the system's. */
+  /** Default: the runtime's. */
   clock?: { now(): number }
+  /** Default: the system's. */
+  runtime?: Runtime
   /** True, or why this cluster must not hold the entry, which ends the link. See `acceptTagged`. */
   accept(entry: WalOperation): true | string
   /** What heartbeats tell of this cluster. Default: nothing. */
@@ -66,7 +69,8 @@ const GOOD_SESSION_MS = 10_000
 
 export function followPrimary(components: ReceiverComponents, options: ReceiverOptions): FollowHandle {
   const { store, dial, accept, log } = components
-  const { clock = systemClock, report = nothingToReport, onRequest = refuseRequests } = components
+  const { runtime = systemRuntime, report = nothingToReport, onRequest = refuseRequests } = components
+  const { clock = runtime } = components
   const { minMs, maxMs } = options.backoff ?? { minMs: 250, maxMs: 30_000 }
   const stop = new AbortController()
   const { signal } = stop
@@ -119,7 +123,7 @@ export function followPrimary(components: ReceiverComponents, options: ReceiverO
       link.close('the secondary is closing down')
       return 'closed'
     }
-    session = receiverSession({ store, link, clock, accept, report, onRequest, onProgress }, position, options)
+    session = receiverSession({ store, link, clock, runtime, accept, report, onRequest, onProgress }, position, options)
     try {
       return await session.ended
     } finally {
@@ -145,7 +149,7 @@ export function followPrimary(components: ReceiverComponents, options: ReceiverO
       log?.warn('replication link to the primary ended', { kind: options.kind, reason: lastError })
       announce()
       failures = clock.now() - started > GOOD_SESSION_MS ? 1 : failures + 1
-      await pause(Math.min(maxMs, minMs * 2 ** (failures - 1)) * (0.5 + Math.random() / 2), signal)
+      await pause(runtime, Math.min(maxMs, minMs * 2 ** (failures - 1)) * (0.5 + runtime.random() / 2), signal)
     }
     connectionState = 'shutdown'
     announce()
@@ -165,12 +169,12 @@ export function followPrimary(components: ReceiverComponents, options: ReceiverO
         const waiter = {
           index,
           resolve(done: boolean) {
-            clearTimeout(timer)
+            cancel()
             waiters.delete(waiter)
             resolve(done)
           },
         }
-        const timer = setTimeout(() => waiter.resolve(false), timeoutMs)
+        const cancel = runtime.after(timeoutMs, () => waiter.resolve(false))
         waiters.add(waiter)
       })
     },
@@ -210,14 +214,14 @@ function initialStatus(): SecondaryStatus {
   }
 }
 
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+function pause(runtime: Runtime, ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
-      clearTimeout(timer)
+      cancel()
       signal.removeEventListener('abort', done)
       resolve()
     }
-    const timer = setTimeout(done, ms)
+    const cancel = runtime.after(ms, done)
     signal.addEventListener('abort', done)
     if (signal.aborted) done()
   })

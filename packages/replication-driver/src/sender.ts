@@ -12,17 +12,20 @@ import {
   type SelfReport,
   type View,
 } from '@lockstep/replication'
-import { nothingToReport, refuseRequests, systemClock } from './end-defaults.ts'
+import { nothingToReport, refuseRequests } from './end-defaults.ts'
 import { linkCalls, type OnRequest, type RequestOptions } from './link-calls.ts'
 import type { Log, LoggedStore } from './logged-store.ts'
+import { type Runtime, systemRuntime } from './runtime.ts'
 
 export interface SenderComponents {
   store: Pick<LoggedStore, 'log' | 'forest' | 'readEntries'>
   /** From now on owned by the sender. */
   link: Link
   view: View
-  /** Default: the system's. */
+  /** Default: the runtime's. */
   clock?: { now(): number }
+  /** Default: the system's. */
+  runtime?: Runtime
   /** Default: requests of the secondary are refused. */
   onRequest?: OnRequest
 }
@@ -53,11 +56,11 @@ export interface SecondaryHandle {
 }
 
 export function serveSecondary(components: SenderComponents, options: SenderOptions): SecondaryHandle {
-  const { store, link, view, clock = systemClock, onRequest = refuseRequests } = components
+  const { store, link, view, runtime = systemRuntime, clock = runtime, onRequest = refuseRequests } = components
   const { log, forest } = store
   const { kind, clusterId, secondaryId, consumer, report = nothingToReport } = options
   const session = primarySession({ secondaryId, kind, clusterId, view, forest, log, report }, options)
-  const calls = linkCalls((event) => step(event), onRequest)
+  const calls = linkCalls((event) => step(event), onRequest, runtime)
   let why = ''
 
   /** What fails, be it a read or the caller's view, ends the link: the secondary dials again and the session starts anew. */
@@ -114,7 +117,7 @@ export function serveSecondary(components: SenderComponents, options: SenderOpti
   }
 
   const unsubscribe = log.onAppend(() => step({ type: 'appended' }))
-  const ticker = setInterval(() => carryOut(() => session.tick(clock.now())), options.tickMs ?? 250)
+  const stopTicking = runtime.every(options.tickMs ?? 250, () => carryOut(() => session.tick(clock.now())))
 
   const run = async (): Promise<string> => {
     try {
@@ -122,7 +125,7 @@ export function serveSecondary(components: SenderComponents, options: SenderOpti
     } catch (error) {
       why ||= (error as Error).message
     }
-    clearInterval(ticker)
+    stopTicking()
     unsubscribe()
     link.close(why)
     const { error } = await link.closed

@@ -4,9 +4,6 @@ import type { CommitHooks, Engine, PendingCommit, WriteOperation } from './engin
 /** Bytes of values after which a group takes no more commits. */
 const MAX_GROUP_BYTES = 8 * 1024 * 1024
 
-// Taken at load so that fake timers of a test cannot stop commits.
-const nextTurn = setImmediate
-
 interface QueuedCommit extends PendingCommit {
   /** Says why the commit must not happen, given the keys changed by earlier commits of the group. Undefined: it may. */
   readonly validate: ((groupKeys: ReadonlySet<string>) => Error | undefined) | undefined
@@ -62,16 +59,24 @@ export class GroupCommit {
   readonly #history: CommitHistory
   readonly #hooks: CommitHooks
   readonly #maxGroup: number
+  readonly #nextTurn: (run: () => void) => void
   readonly #queue: Group[] = []
   #writing: Group | undefined
   #drained: Promise<void> | undefined
   #scheduled = false
 
-  constructor(engine: Engine, history: CommitHistory, hooks: CommitHooks, maxGroup: number) {
+  constructor(
+    engine: Engine,
+    history: CommitHistory,
+    hooks: CommitHooks,
+    maxGroup: number,
+    nextTurn: (run: () => void) => void,
+  ) {
     this.#engine = engine
     this.#history = history
     this.#hooks = hooks
     this.#maxGroup = maxGroup
+    this.#nextTurn = nextTurn
   }
 
   /** Commits one write that read nothing. */
@@ -124,7 +129,7 @@ export class GroupCommit {
     while (this.#queue.length > 0) {
       // One turn of the event loop lets everything that is ready join: other requests of this turn, and
       // callers of the last group that go on with their next write.
-      await new Promise<void>((resolve) => nextTurn(resolve))
+      await new Promise<void>((resolve) => this.#nextTurn(resolve))
       const group = this.#queue.shift()!
       this.#writing = group
       await this.#commitGroup(group)

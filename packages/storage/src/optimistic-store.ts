@@ -14,7 +14,12 @@ export interface OptimisticStoreOptions {
   maxGroup?: number
   /** Changed keys remembered for open transactions; past it the oldest transaction conflicts. Default 1,000,000. */
   maxHistory?: number
+  /** Calls when everything that is ready by now has had its turn. Default `setImmediate`. */
+  nextTurn?(run: () => void): void
 }
+
+// Taken at load so that fake timers of a test cannot stop commits.
+const systemNextTurn: (run: () => void) => void = setImmediate
 
 /**
  * A store on an engine that only this process writes: reads go straight to the engine, transactions are checked for
@@ -35,7 +40,8 @@ class OptimisticStore implements LayeredStore, TransactionHome {
     this.engine = engine
     this.#hooked = options.hooks !== undefined
     this.history = new CommitHistory(options.maxHistory ?? 1_000_000)
-    this.commits = new GroupCommit(engine, this.history, options.hooks ?? {}, options.maxGroup ?? 1024)
+    const { hooks = {}, maxGroup = 1024, nextTurn = systemNextTurn } = options
+    this.commits = new GroupCommit(engine, this.history, hooks, maxGroup, nextTurn)
   }
 
   // Not async functions: one promise less on each read and write.

@@ -68,14 +68,14 @@ export interface Store extends Reader {
 
 /**
  * Runs `body` in a transaction and commits it, again from the start on `STORAGE_CONFLICT`, at most `attempts` times
- * (default 16), with a random pause of at most 32 ms between later attempts. `body` must have no side effects outside the transaction.
+ * (default 16), with a random pause of at most 32 ms between later attempts (`pause` takes its place; it is told the attempt, from 1). `body` must have no side effects outside the transaction.
  */
 export async function transact<T>(
   store: { begin(): Promise<Transaction> },
   body: (transaction: Transaction) => Promise<T>,
-  options: { attempts?: number } = {},
+  options: { attempts?: number; pause?(attempt: number): Promise<void> } = {},
 ): Promise<T> {
-  const attempts = options.attempts ?? 16
+  const { attempts = 16, pause = randomPause } = options
   for (let attempt = 1; ; attempt++) {
     const transaction = await store.begin()
     try {
@@ -85,9 +85,13 @@ export async function transact<T>(
     } catch (error) {
       await transaction.abort()
       if (attempt >= attempts || !isConflict(error)) throw error
-      if (attempt > 2) await sleep(Math.random() * Math.min(2 ** (attempt - 2), 32))
+      await pause(attempt)
     }
   }
+}
+
+async function randomPause(attempt: number): Promise<void> {
+  if (attempt > 2) await sleep(Math.random() * Math.min(2 ** (attempt - 2), 32))
 }
 
 function isConflict(error: unknown): boolean {
