@@ -1,0 +1,78 @@
+/** Changes of role over the HTTP API, each until it is carried out: the answer comes before the change does. */
+import type { Cluster } from './cluster.ts'
+import { drOperationToken } from './dr-operation-token.ts'
+import { type ReplicationKind, replicationStatus } from './replicate.ts'
+import { waitFor } from './wait-for.ts'
+
+const ROLE_TIMEOUT_MS = 60_000
+
+async function untilMode(cluster: Cluster, kind: ReplicationKind, mode: string): Promise<void> {
+  await waitFor(
+    `${cluster.name} to be a ${kind} ${mode}`,
+    async () => {
+      const status = await replicationStatus(cluster, kind)
+      return status?.mode === mode
+    },
+    { timeoutMs: ROLE_TIMEOUT_MS },
+  )
+}
+
+export async function enablePrimary(
+  cluster: Cluster,
+  kind: ReplicationKind,
+  fields: { primary_cluster_addr?: string } = {},
+): Promise<void> {
+  await cluster.client.write(`sys/replication/${kind}/primary/enable`, fields)
+  await untilMode(cluster, kind, 'primary')
+}
+
+export async function demotePrimary(cluster: Cluster, kind: ReplicationKind): Promise<void> {
+  await cluster.client.write(`sys/replication/${kind}/primary/demote`)
+  await untilMode(cluster, kind, 'secondary')
+}
+
+/** Fields of a call that a DR secondary takes with an operation token, which is made here from the cluster's keys. */
+export async function withConsent(cluster: Cluster, fields: Record<string, unknown> = {}) {
+  return { ...fields, dr_operation_token: await drOperationToken(cluster) }
+}
+
+/** Resolves with the answer of the promotion once the cluster is active in its new role. */
+export async function promoteSecondary(
+  cluster: Cluster,
+  kind: ReplicationKind,
+  fields: { force?: boolean; primary_cluster_addr?: string } = {},
+) {
+  const path = `sys/replication/${kind}/secondary/promote`
+  const reply =
+    kind === 'dr'
+      ? await cluster.client.write(path, await withConsent(cluster, fields), { token: '' })
+      : await cluster.client.write(path, fields)
+  await untilMode(cluster, kind, 'primary')
+  await waitFor(
+    `${cluster.name} to be active`,
+    async () => (await cluster.client.call('GET', 'sys/health')).status === 200,
+  )
+  return reply
+}
+
+/** Points a secondary of any kind, or a demoted primary, at `primary` with a new activation token for `id`. */
+export async function updatePrimary(
+  primary: Cluster,
+  secondary: Cluster,
+  kind: ReplicationKind,
+  id: string,
+): Promise<void> {
+  const issued = await primary.client.write(`sys/replication/${kind}/primary/secondary-token`, { id })
+  const path = `sys/replication/${kind}/secondary/update-primary`
+  const fields = { token: issued.body.wrap_info.token }
+  if (kind === 'dr') await secondary.client.write(path, await withConsent(secondary, fields), { token: '' })
+  else await secondary.client.write(path, fields)
+}
+
+/** Points a secondary that kept its credentials at other addresses. */
+export async function repoint(secondary: Cluster, kind: ReplicationKind, addresses: string[]): Promise<void> {
+  const path = `sys/replication/${kind}/secondary/update-primary`
+  const fields = { update_primary_addrs: addresses }
+  if (kind === 'dr') await secondary.client.write(path, await withConsent(secondary, fields), { token: '' })
+  else await secondary.client.write(path, fields)
+}
