@@ -1,6 +1,7 @@
 /** The replication roles of this cluster, as the HTTP paths, the health endpoint and the request handler see them. */
 import type { ForwardToPrimary, WrapInfo } from '../contracts.ts'
 import type { DrRequest } from './dr-authorization.ts'
+import type { Inspector } from './inspect-roles.ts'
 import type { FilterRecord, ReplicationKind } from './role-records.ts'
 
 export type ModeWord = 'disabled' | 'primary' | 'secondary' | 'bootstrapping' | 'unknown'
@@ -32,6 +33,8 @@ export interface ReplicationManager {
   mode(kind: ReplicationKind): ModeWord
   /** `data` of the status endpoints. */
   status(kind: ReplicationKind): Promise<Record<string, unknown>>
+  /** What secondaries hold, proved partition by partition. */
+  readonly inspector: Inspector
   /** Last index of the log; 0 when nothing was logged. */
   lastWal(): number
 

@@ -1,6 +1,7 @@
 /** `sys/replication/*`: fields, operations and answers. What they do is the manager's. */
 import { BackendError, type BackendRequest, type BackendResponse, field, type Path, path } from '@lockstep/backend'
 import type { CoreBackendResponse } from '../contracts.ts'
+import { dryRun, inspectPaths } from './inspect-paths.ts'
 import type { ReplicationManager } from './manager.ts'
 import type { ReplicationKind } from './role-records.ts'
 
@@ -30,6 +31,7 @@ export function replicationPaths(manager: ReplicationManager): Path[] {
     ...rolePaths(manager, 'dr', 'replication/dr/'),
     ...rolePaths(manager, 'performance', 'replication/').filter(({ pattern }) => !pattern.endsWith('/status')),
     ...filterPaths(manager),
+    ...inspectPaths(manager, (request) => consent(manager, 'dr', request)),
     path('replication/dr/secondary/operation-token/delete', {
       fields: { dr_operation_token: field.string({ required: true }) },
       operations: {
@@ -184,17 +186,23 @@ function filterPaths(manager: ReplicationManager): Path[] {
   }
   return [
     path('replication/performance/primary/paths-filter/:id', {
-      fields: { mode: field.string({ default: 'allow' }), paths: field.commaStringList({ default: [] }) },
+      fields: {
+        mode: field.string({ default: 'allow' }),
+        paths: field.commaStringList({ default: [] }),
+        dry_run: field.bool({ default: false }),
+      },
       operations: {
         read: async ({ params }) => {
           const filter = await manager.filter(params.id)
           return filter && { data: { mode: filter.mode, paths: filter.paths } }
         },
         update: async ({ params, field }) => {
+          if (field.dry_run) return { data: dryRun(params.id, manager.inspector.preview(params.id, field)) }
           await manager.setFilter(params.id, { mode: field.mode, paths: field.paths })
           return undefined
         },
-        delete: async ({ params }) => {
+        delete: async ({ params, field }) => {
+          if (field.dry_run) return { data: dryRun(params.id, manager.inspector.preview(params.id, undefined)) }
           await manager.deleteFilter(params.id)
           return undefined
         },

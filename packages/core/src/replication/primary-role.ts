@@ -1,6 +1,6 @@
 /** A running primary of one kind: accepts its secondaries on the cluster port and keeps a session for each. */
 import { fingerprint, primaryServerName } from '@lockstep/bootstrap'
-import type { Link } from '@lockstep/replication'
+import type { Link, Plain } from '@lockstep/replication'
 import {
   type FilteredView,
   filteredView,
@@ -43,6 +43,8 @@ export interface PrimaryRole {
   /** Views changed for a reason of their own: a mount moved or vanished. */
   viewsChanged(): void
   view(id: string): FilteredView | undefined
+  /** Calls a secondary's application. Rejects when there is no link to it. */
+  request(id: string, method: string, body: Plain, options?: { timeoutMs?: number }): Promise<Plain>
   status(): Record<string, unknown>
   close(): Promise<void>
 }
@@ -180,6 +182,11 @@ export function primaryRole(components: PrimaryRoleComponents, init: PrimaryRole
       for (const member of members.values()) member.handle?.viewChanged()
     },
     view: (id) => members.get(id)?.view,
+    async request(id, method, body, options) {
+      const handle = members.get(id)?.handle
+      if (handle === undefined) throw new Error('the secondary is not connected')
+      return handle.request(method, body, options)
+    },
     status() {
       const head = store.log.head().index
       const relevant = kind === 'dr' ? 'last_dr_wal' : 'last_performance_wal'

@@ -10,6 +10,7 @@ import { type Canary, canary } from './canary.ts'
 import type { AuthorizesDr } from './dr-authorization.ts'
 import { forwardError } from './forward-error.ts'
 import { decodeForwardedAnswer, encodeForwardedRequest, FORWARD, type ForwardedRequest } from './forwarded-request.ts'
+import { inspector } from './inspect-roles.ts'
 import type { ReplicationManager } from './manager.ts'
 import type { OperationTokens } from './operation-token.ts'
 import { type PrimaryRole, primaryRole } from './primary-role.ts'
@@ -180,6 +181,12 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     async status(kind) {
       return primaries[kind]?.status() ?? secondaries[kind]?.status() ?? { mode: 'disabled' }
     },
+
+    inspector: inspector({
+      ...{ store: store.logged, primary, secondary },
+      pathOf: (mount) => store.classes.mountPath(mount),
+      filter: (id) => filters.get(id),
+    }),
 
     ...changes,
     secondaryToken: async (kind, input) => issueToken(kind, primary(kind), input),

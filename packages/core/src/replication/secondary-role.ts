@@ -1,10 +1,11 @@
 /** A running secondary of one kind: follows its primary, and carries requests to it. */
-import type { HeartbeatStatus, Plain } from '@lockstep/replication'
+import { type HeartbeatStatus, NO_POSITION, type Plain, type Position } from '@lockstep/replication'
 import { acceptTagged, type FollowHandle, followPrimary, type LoggedStore } from '@lockstep/replication-driver'
 import type { ClassRules } from '@lockstep/storage-classes'
 import type { Clock, Log } from '../contracts.ts'
 import { dialPrimary } from './dial-primary.ts'
 import { dialable } from './primary-address.ts'
+import { answerInspect, INSPECT } from './inspect-held.ts'
 import { type ReplicationKind, roleKeys, type SecondaryRecord } from './role-records.ts'
 import { commonStatus, peerItem, rfc3339 } from './status.ts'
 
@@ -28,6 +29,8 @@ export interface SecondaryRole {
   applied(index: number, timeoutMs: number): Promise<boolean>
   /** Nothing that the primary was heard to have is missing here. What it never told of cannot be known. */
   caughtUp(): boolean
+  /** How far it has come in the primary's log, as stored. */
+  position(): Position
   /** What the link has shown; undefined when there is none to be. */
   heartbeat(): HeartbeatStatus | undefined
   close(): Promise<void>
@@ -60,7 +63,10 @@ export function secondaryRole(
               const { api, cluster } = components.addresses()
               return { canary: components.canary(), addresses: cluster, apiAddress: api }
             },
-            onRequest: (method) => Promise.reject(new Error(`unknown request ${method}`)),
+            onRequest: (method, body) =>
+              method === INSPECT
+                ? answerInspect(body, kind, store.forest, position)
+                : Promise.reject(new Error(`unknown request ${method.slice(0, 64)}`)),
           },
           {
             kind,
@@ -69,6 +75,10 @@ export function secondaryRole(
             backoff: { minMs: 100, maxMs: 5000 },
           },
         )
+
+  function position(): Position {
+    return follower?.status().position ?? NO_POSITION
+  }
 
   /** The resolver: addresses the primary tells of are dialled first, those given at activation stay as a last resort. */
   function learnAddresses(): readonly string[] {
@@ -134,6 +144,7 @@ export function secondaryRole(
       if (status === undefined || status.position.cursor === null) return false
       return status.position.cursor.index >= status.primaryHead
     },
+    position,
     heartbeat: () => follower?.status().heartbeat,
     close: async () => follower?.close(),
   }

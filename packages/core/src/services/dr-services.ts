@@ -16,7 +16,7 @@ import { invalidation } from './invalidation.ts'
 import { teardown } from './teardown.ts'
 
 const ALLOWED =
-  /^sys\/replication\/(?:(?:performance\/|dr\/)?status|dr\/secondary\/(?:promote|disable|update-primary|operation-token\/delete))$/
+  /^sys\/replication\/(?:(?:performance\/|dr\/)?status|dr\/secondary\/(?:diagnostics|inspect|promote|disable|update-primary|operation-token\/delete))$/
 
 export async function drServices(
   unsealed: Unsealed,

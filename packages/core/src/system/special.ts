@@ -23,15 +23,20 @@ export const systemSudo: readonly string[] = [
   'rotate/root',
   'seal',
   'step-down',
+  'replication/dr/primary/inspect/*',
   'replication/dr/primary/secondary-token',
   'replication/dr/reindex',
+  'replication/performance/primary/inspect/*',
   'replication/performance/primary/secondary-token',
   'replication/performance/reindex',
+  'replication/performance/secondary/inspect',
   'replication/primary/secondary-token',
   'replication/reindex',
 ]
 
 const drSecondary = [
+  'diagnostics',
+  'inspect',
   'promote',
   'disable',
   'recover',
