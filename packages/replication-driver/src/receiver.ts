@@ -60,6 +60,8 @@ export interface FollowHandle {
   applied(index: number, timeoutMs: number): Promise<boolean>
   /** Compares everything with the primary once more, by Merkle diff. */
   compare(reason: string): void
+  /** Dials now instead of waiting on after a failure, and forgets how often it has failed. */
+  retry(): void
   /** Resolves when nothing is written any more. */
   close(): Promise<void>
 }
@@ -123,7 +125,12 @@ export function followPrimary(components: ReceiverComponents, options: ReceiverO
       link.close('the secondary is closing down')
       return 'closed'
     }
-    session = receiverSession({ store, link, clock, runtime, accept, report, onRequest, onProgress }, position, options)
+    const continued = { ...options, before: last }
+    session = receiverSession(
+      { store, link, clock, runtime, accept, report, onRequest, onProgress },
+      position,
+      continued,
+    )
     try {
       return await session.ended
     } finally {
@@ -133,8 +140,9 @@ export function followPrimary(components: ReceiverComponents, options: ReceiverO
     }
   }
 
+  let failures = 0
+  let endPause: (() => void) | undefined
   const run = async (): Promise<void> => {
-    let failures = 0
     while (!signal.aborted) {
       connectionState = 'connecting'
       announce()
@@ -149,7 +157,10 @@ export function followPrimary(components: ReceiverComponents, options: ReceiverO
       log?.warn('replication link to the primary ended', { kind: options.kind, reason: lastError })
       announce()
       failures = clock.now() - started > GOOD_SESSION_MS ? 1 : failures + 1
-      await pause(runtime, Math.min(maxMs, minMs * 2 ** (failures - 1)) * (0.5 + runtime.random() / 2), signal)
+      const ms = Math.min(maxMs, minMs * 2 ** (failures - 1)) * (0.5 + runtime.random() / 2)
+      await pause(runtime, ms, signal, (end) => {
+        endPause = end
+      })
     }
     connectionState = 'shutdown'
     announce()
@@ -179,6 +190,10 @@ export function followPrimary(components: ReceiverComponents, options: ReceiverO
       })
     },
     compare: (reason) => session?.compare(reason),
+    retry() {
+      failures = 0
+      endPause?.()
+    },
     async close() {
       stop.abort()
       session?.close('the secondary is closing down')
@@ -207,6 +222,8 @@ function initialStatus(): SecondaryStatus {
     lagMs: 0,
     verified: null,
     guardFailures: 0,
+    streamFaults: 0,
+    lastRepair: null,
     rounds: 0,
     diffReason: '',
     sync: null,
@@ -214,7 +231,7 @@ function initialStatus(): SecondaryStatus {
   }
 }
 
-function pause(runtime: Runtime, ms: number, signal: AbortSignal): Promise<void> {
+function pause(runtime: Runtime, ms: number, signal: AbortSignal, started: (end: () => void) => void): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       cancel()
@@ -223,6 +240,7 @@ function pause(runtime: Runtime, ms: number, signal: AbortSignal): Promise<void>
     }
     const cancel = runtime.after(ms, done)
     signal.addEventListener('abort', done)
+    started(done)
     if (signal.aborted) done()
   })
 }

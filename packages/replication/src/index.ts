@@ -14,7 +14,7 @@ export {
   type TreePath,
 } from './merkle/leaf.ts'
 export { MESSAGE_LIMITS, parseMessage } from './message-parser.ts'
-export type { LinkKind, Message, MessageType, Plain, RefusalCode } from './messages.ts'
+export type { LinkKind, Message, MessageType, Plain, RefusalCode, VersionRange } from './messages.ts'
 export { CLASSES_OF_KIND, PROTOCOL } from './messages.ts'
 export type {
   PrimaryComponents,
@@ -38,8 +38,10 @@ export type {
   SecondaryStatus,
 } from './secondary/contract.ts'
 export { decodePosition, encodePosition, NO_POSITION, type Position } from './secondary/position.ts'
+export type { Repair } from './secondary/repair-log.ts'
 export { secondarySession } from './secondary/session.ts'
 export type { Cursor, Partition, PartitionId, ShippedClass, View, WalOperation, WalRecord } from './types.ts'
 export { parsePartitionId, partitionId } from './types.ts'
+export { batchDigest, type SignedBatch } from './wal/batch-digest.ts'
 export { DIGEST_BYTES, genesisCursor, nextDigest, sameCursor, sameDigest } from './wal/cursor.ts'
 export { decodeRecord, encodeRecord, RECORD_LIMITS } from './wal/record-codec.ts'

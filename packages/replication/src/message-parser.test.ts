@@ -27,7 +27,16 @@ const samples: { [T in MessageType]: Extract<Message, { type: T }> } = {
   },
   welcome: { type: 'welcome', protocol: 1, clusterId: 'c', head: cursor, view: 'v', mode: 'diff', reason: 'new' },
   refuse: { type: 'refuse', code: 'fenced', message: 'm' },
-  wal: { type: 'wal', round: 0, cursor, head: 9, groups: [group], guard: new Uint8Array(32) },
+  wal: {
+    type: 'wal',
+    round: 0,
+    cursor,
+    head: 9,
+    groups: [group],
+    guard: new Uint8Array(32),
+    after: cursor,
+    digest: new Uint8Array(32),
+  },
   ack: { type: 'ack', round: 0, cursor },
   'diff-request': { type: 'diff-request', round: 1, reason: 'r' },
   'diff-begin': { type: 'diff-begin', round: 2, from: cursor, view: 'v', reason: 'r' },
@@ -79,9 +88,11 @@ test.each(Object.values(samples))('$type is refused when any field is missing or
   for (const field of Object.keys(message)) {
     if (message.type === 'refuse' && field === 'code') continue // newer codes are read as the general one
     const { [field as keyof typeof message]: _, ...rest } = message as unknown as Record<string, unknown>
-    if (field !== 'body') expect(refusal(rest), `without ${field}`).toBeDefined()
+    const optional = field === 'body' || (message.type === 'wal' && (field === 'after' || field === 'digest'))
+    if (!optional) expect(refusal(rest), `without ${field}`).toBeDefined()
     for (const wrong of [undefined, Number.NaN, -1, () => 1, new Date(), Symbol('x'), new Map()]) {
       if (field === 'body' && wrong === -1) continue // a body may be any number
+      if (optional && field !== 'body' && wrong === undefined) continue // version 1 has no such field
       expect(refusal({ ...message, [field]: wrong }), `${field} = ${String(wrong)}`).toBeDefined()
     }
   }
@@ -126,6 +137,11 @@ test('limits hold', () => {
     { type: 'toString' },
   ]
   for (const input of tooLarge) expect(refusal(input), inspect(input, { depth: 3 }).slice(0, 200)).toBeDefined()
+})
+
+test('a batch of version 1 is one without proof', () => {
+  const { after: _, digest: __, ...first } = samples.wal
+  expect(parseMessage(first)).toEqual({ ...samples.wal, after: null, digest: null })
 })
 
 test('a refusal with a code from the future is still one', () => {

@@ -89,6 +89,9 @@ const PARSERS: { readonly [T in MessageType]: (f: Fields) => Extract<Message, { 
     head: integer(f.head, 'head'),
     groups: list(f.groups, MESSAGE_LIMITS.groups, 'groups').map(group),
     guard: f.guard === null ? null : bytes(f.guard, NODE_HASH_BYTES, NODE_HASH_BYTES, 'guard'),
+    // Version 1 has neither of them.
+    after: f.after === undefined || f.after === null ? null : cursor(f.after),
+    digest: f.digest === undefined || f.digest === null ? null : bytes(f.digest, DIGEST_BYTES, DIGEST_BYTES, 'digest'),
   }),
   ack: (f) => ({ type: 'ack', round: integer(f.round, 'round'), cursor: cursor(f.cursor) }),
   'diff-request': (f) => ({

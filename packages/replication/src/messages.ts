@@ -4,8 +4,19 @@
  */
 import type { PartitionId, ShippedClass } from './types.ts'
 
-/** Protocol versions this code speaks. */
-export const PROTOCOL = { min: 1, max: 1 } as const
+/**
+ * Protocol versions this code speaks. Version 2: batches of the log name what they continue and carry a digest, and a Merkle
+ * diff may use sketches.
+ */
+export const PROTOCOL = { min: 1, max: 2 } as const
+/** From this version on `wal` has `after` and `digest`. */
+export const SELF_VERIFYING_SINCE = 2
+
+/** Versions `min` to `max`, both included. */
+export interface VersionRange {
+  readonly min: number
+  readonly max: number
+}
 
 export interface WireCursor {
   epoch: number
@@ -95,6 +106,10 @@ export interface Wal {
   groups: EntryGroup[]
   /** Composed root of the secondary's view at `cursor`; null when that is not known (not at the head, or not due). */
   guard: Uint8Array | null
+  /** The cursor of the message before, in the first of a round that of the secondary. Null in version 1. */
+  after: WireCursor | null
+  /** `batchDigest` of all the rest but the round. Null in version 1. */
+  digest: Uint8Array | null
 }
 
 /** S: everything up to `cursor` is durable. */

@@ -9,9 +9,10 @@ import {
   type PrimaryEffect,
   parsePartitionId,
   type SecondaryEffect,
+  type VersionRange,
 } from '@lockstep/replication'
 import { type ModelCluster, modelCluster } from './model-cluster.ts'
-import { type SimulatedLink, simulatedLink } from './simulated-link.ts'
+import { type Mangling, type SimulatedLink, simulatedLink } from './simulated-link.ts'
 
 export interface Block {
   commands: string[]
@@ -46,8 +47,10 @@ export function scenario(): { play(commands: readonly string[]): string[] } {
   let denied: string[] = []
   let viewVersion = 1
   let refused = ''
+  let batchBytes = 512 * 1024
   let rewrite: Record<string, unknown> = {}
   let restore = () => {}
+  const versions: { [end in 'primary' | 'secondary']?: VersionRange } = {}
   let link: SimulatedLink | undefined
   const primary = modelCluster('primary')
   const secondary = modelCluster('secondary')
@@ -86,7 +89,12 @@ export function scenario(): { play(commands: readonly string[]): string[] } {
         onSend: trace,
         onEffect: traceEffect,
         rewriteHello: (hello) => ({ ...hello, ...rewrite }) as Message,
-        primary: { answerBytes: 64 * 1024 },
+        get primary() {
+          return { answerBytes: 64 * 1024, batchBytes, ...(versions.primary && { protocol: versions.primary }) }
+        },
+        get secondary() {
+          return versions.secondary ? { protocol: versions.secondary } : {}
+        },
       },
     )
     return link
@@ -124,6 +132,21 @@ export function scenario(): { play(commands: readonly string[]): string[] } {
     },
     // own <mount>[:local] <key> <value>: a write of the secondary itself
     own: ([mount, key, value]) => put(mount!, key!, value!, secondary),
+    // versions primary|secondary <min> <max>: what this end speaks from the next connection on
+    versions: ([end, min, max]) => {
+      versions[end as 'primary' | 'secondary'] = { min: Number(min), max: Number(max) }
+    },
+    // batches <bytes>: the primary reads its log in pieces of this size, from the next connection on
+    batches: ([bytes]) => {
+      batchBytes = Number(bytes)
+    },
+    // link drop|repeat|swap|damage: does it to the next batch of the log, once that is under way (for swap, once two are)
+    link: ([how]) => {
+      while (!theLink().mangle(how as Mangling)) {
+        if (!theLink().ready().includes('primary reads')) throw new Error('no batch is under way')
+        theLink().take('primary reads', now)
+      }
+    },
     connect: () => theLink().connect(now),
     cut: () => theLink().cut(),
     crash: () => theLink().crashSecondary(),
@@ -192,6 +215,13 @@ export function scenario(): { play(commands: readonly string[]): string[] } {
       out.push(
         `secondary ${status.state} at ${cursor ? `${cursor.epoch}.${cursor.index}` : 'none'}, head ${status.primaryHead}, lag ${status.lagMs} ms, verified at ${status.verified?.index ?? 'none'}, rounds ${status.rounds}, failed guards ${status.guardFailures}`,
       )
+      const { streamFaults: faults, lastRepair: repair } = status
+      if (repair) {
+        const where = repair.partitions.map(({ partition, keys }) => ` ${partition}(${keys})`).join('')
+        const done = repair.repairedAt > 0 ? 'repaired' : 'under repair'
+        const { reason, from, to, keys } = repair
+        out.push(`  ${faults} faults; last: ${reason}, after ${from} to ${to}, ${done}, ${keys} keys differed${where}`)
+      }
       const served = theLink().primary?.status(now)
       if (!served) return
       out.push(
@@ -242,7 +272,7 @@ export function scenario(): { play(commands: readonly string[]): string[] } {
 function show(message: Message): string {
   const fields: string[] = []
   for (const [name, value] of Object.entries(message)) {
-    if (name === 'type') continue
+    if (name === 'type' || name === 'digest') continue
     const text = showField(name, value)
     if (text !== '') fields.push(text)
   }

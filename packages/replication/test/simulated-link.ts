@@ -22,6 +22,8 @@ import {
 } from '@lockstep/replication'
 import type { ModelCluster } from './model-cluster.ts'
 
+type Wal = Extract<Message, { type: 'wal' }>
+
 export interface SimulatedLink {
   readonly up: boolean
   readonly primary: PrimarySession | undefined
@@ -41,7 +43,12 @@ export interface SimulatedLink {
   viewChanged(now: number): void
   compare(reason: string, now: number): void
   call(side: 'primary' | 'secondary', method: string, now: number): void
+  /** Does to the first batch of the log that is under way what a link must never do. False when there is none (or no second). */
+  mangle(how: Mangling): boolean
 }
+
+/** `swap` with the batch behind it; `damage` changes one value or key, or, where there is none, the cursor. */
+export type Mangling = 'drop' | 'repeat' | 'swap' | 'damage'
 
 export type SimulatedQueue = 'to primary' | 'to secondary' | 'primary reads' | 'secondary writes'
 
@@ -215,8 +222,27 @@ export function simulatedLink(
       if (side === 'primary') stepPrimary(event, now)
       else stepSecondary(event, now)
     },
+    mangle(how) {
+      const queue = queues['to secondary']
+      const [first, second] = queue.flatMap((message, at) => (message.type === 'wal' ? [at] : []))
+      if (first === undefined || (how === 'swap' && second === undefined)) return false
+      const message = queue[first] as Wal
+      if (how === 'drop') queue.splice(first, 1)
+      if (how === 'repeat') queue.splice(first, 0, overTheWire(message))
+      if (how === 'swap') [queue[first], queue[second!]] = [queue[second!]!, message]
+      if (how === 'damage') damage(message)
+      return true
+    },
   }
   return link
+}
+
+function damage({ groups, cursor }: Wal): void {
+  const group = groups.find(({ keys }) => keys.length > 0)
+  const value = group?.values.find((each) => each !== null && each.length > 0)
+  if (value) value[value.length - 1]! ^= 1
+  else if (group) group.keys[0] += '!'
+  else cursor.digest[0]! ^= 1
 }
 
 /** A copy that shares nothing with the sender, checked like anything that comes from outside. */

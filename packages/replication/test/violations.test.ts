@@ -65,7 +65,7 @@ describe('the secondary refuses', () => {
     ['a batch before the welcome', 'protocol', [wal(1)]],
     ['a diff before the welcome', 'protocol', [begin]],
     ['a second welcome', 'protocol', [welcome, welcome]],
-    ['a version it did not offer', 'version', [{ ...welcome, protocol: 2 }]],
+    ['a version it did not offer', 'version', [{ ...welcome, protocol: 3 }]],
     ['another replication set', 'cluster', [{ ...welcome, clusterId: 'other' }]],
     ['an earlier epoch', 'fenced', [{ ...welcome, head: cursor(5, 0) }]],
     ['an earlier epoch in a diff', 'fenced', [welcome, { ...begin, from: cursor(5, 0) }]],
@@ -134,7 +134,17 @@ describe('the secondary refuses', () => {
 })
 
 function wal(index: number, change: object = {}): Message {
-  return { type: 'wal', round: 0, cursor: cursor(index), head: index, groups: [], guard: null, ...change }
+  return {
+    type: 'wal',
+    round: 0,
+    cursor: cursor(index),
+    head: index,
+    groups: [],
+    guard: null,
+    after: null,
+    digest: null,
+    ...change,
+  }
 }
 function group(keys: string[], partition = 'replicated/m') {
   return { partition, mountPath: 'secret/', keys, values: keys.map((key) => Buffer.from(key) as Uint8Array) }

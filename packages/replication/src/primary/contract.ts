@@ -2,7 +2,7 @@
 import type { CallEvent, CallReaction } from '../calls.ts'
 import type { HeartbeatStatus, SelfReport } from '../heartbeat.ts'
 import type { ForestReader } from '../merkle/forest.ts'
-import type { LinkKind, Message, RefusalCode } from '../messages.ts'
+import type { LinkKind, Message, RefusalCode, VersionRange } from '../messages.ts'
 import type { Cursor, PartitionId, View, WalRecord } from '../types.ts'
 
 /**
@@ -25,6 +25,8 @@ export interface PrimaryComponents {
 }
 
 export interface PrimaryOptions {
+  /** Versions to speak, within `PROTOCOL`. Default: all of them. */
+  protocol?: VersionRange
   /** A batch of the log is read up to about this many bytes. Default 512 KiB. */
   batchBytes?: number
   /** Bytes sent and not yet acknowledged before sending waits. Default 4 MiB. */
@@ -80,8 +82,9 @@ export interface PrimaryStatus {
   /** Index up to which records were sent. */
   sentIndex: number
   inFlightBytes: number
-  /** Diffs begun on this link. */
+  /** Diffs begun on this link, and why the last one was. */
   rounds: number
+  diffReason: string
   heartbeat: HeartbeatStatus
 }
 

@@ -1,15 +1,19 @@
 /** What the primary makes of a hello. */
-import { type Hello, PROTOCOL, type RefusalCode } from '../messages.ts'
+import type { Hello, RefusalCode, VersionRange } from '../messages.ts'
 import type { PrimaryComponents } from './contract.ts'
 
 /** Why the secondary is turned away. */
-export function whyRefused(hello: Hello, components: PrimaryComponents): [RefusalCode, string] | undefined {
+export function whyRefused(
+  hello: Hello,
+  components: PrimaryComponents,
+  speaks: VersionRange,
+): [RefusalCode, string] | undefined {
   const { min, max } = hello.protocol
-  if (max < PROTOCOL.min || min > PROTOCOL.max) {
-    const older = max < PROTOCOL.min ? 'secondary' : 'primary'
+  if (max < speaks.min || min > speaks.max) {
+    const older = max < speaks.min ? 'secondary' : 'primary'
     return [
       'version',
-      `the primary speaks protocol ${PROTOCOL.min} to ${PROTOCOL.max}, the secondary ${min} to ${max}: upgrade the ${older}`,
+      `the primary speaks protocol ${speaks.min} to ${speaks.max}, the secondary ${min} to ${max}: upgrade the ${older}`,
     ]
   }
   if (hello.kind !== components.kind) return ['kind', `this is a ${components.kind} link, not ${hello.kind}`]

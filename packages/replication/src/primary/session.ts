@@ -4,8 +4,9 @@
  */
 import { calls } from '../calls.ts'
 import { heartbeat } from '../heartbeat.ts'
-import { type Hello, type Message, PROTOCOL, type RefusalCode } from '../messages.ts'
+import { type Hello, type Message, type RefusalCode, SELF_VERIFYING_SINCE } from '../messages.ts'
 import type { Cursor } from '../types.ts'
+import { spokenVersions } from '../version-range.ts'
 import { sameDigest } from '../wal/cursor.ts'
 import type {
   PrimaryComponents,
@@ -29,7 +30,9 @@ type Phase =
   | { name: 'closed' }
 
 export function primarySession(components: PrimaryComponents, given: PrimaryOptions = {}): PrimarySession {
+  const speaks = spokenVersions(given.protocol)
   const options: Required<PrimaryOptions> = {
+    protocol: speaks,
     batchBytes: given.batchBytes ?? 512 * 1024,
     windowBytes: given.windowBytes ?? 4 * 1024 * 1024,
     answerBytes: given.answerBytes ?? 256 * 1024,
@@ -44,6 +47,7 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
   let phase: Phase = { name: 'handshake' }
   let protocol = 0
   let round = 0
+  let diffReason = ''
   let acknowledged: Cursor | null = null
   let lastId = 0
   const nextId = () => ++lastId
@@ -60,13 +64,17 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
   ]
 
   const startStream = (from: Cursor, now: number): PrimaryEffect[] => {
-    const stream = streamer({ components, shipping: ships, options, round, nextId }, from)
+    const stream = streamer(
+      { components, shipping: ships, options, round, verifying: protocol >= SELF_VERIFYING_SINCE, nextId },
+      from,
+    )
     phase = { name: 'stream', streamer: stream }
     return stream.pump(now)
   }
 
   const startDiff = (reason: string): PrimaryEffect[] => {
     round++
+    diffReason = reason
     const pinned = log.head()
     const server = diffServer({ components, shipping: ships, answerBytes: options.answerBytes, round, nextId })
     phase = { name: 'diff', pinned, server }
@@ -95,9 +103,9 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
   }
 
   const onHello = (hello: Hello): PrimaryEffect[] => {
-    const refusal = whyRefused(hello, components)
+    const refusal = whyRefused(hello, components, speaks)
     if (refusal) return refuse(...refusal)
-    protocol = Math.min(hello.protocol.max, PROTOCOL.max)
+    protocol = Math.min(hello.protocol.max, speaks.max)
     const reason = whyDiff(hello, components)
     if (reason !== undefined) return [welcome('diff', reason), ...startDiff(reason)]
     const cursor = hello.cursor!
@@ -238,6 +246,7 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
         sentIndex: stream?.sentIndex ?? acknowledged?.index ?? 0,
         inFlightBytes: stream?.inFlightBytes ?? 0,
         rounds: round,
+        diffReason,
         heartbeat: beat.status(now),
       }
     },

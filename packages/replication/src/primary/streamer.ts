@@ -5,6 +5,7 @@
 import type { ForestReader } from '../merkle/forest.ts'
 import type { Wal } from '../messages.ts'
 import { type Cursor, type PartitionId, partitionId, type WalRecord } from '../types.ts'
+import { batchDigest } from '../wal/batch-digest.ts'
 import { entryBatch } from '../wal/coalesce.ts'
 import { sameCursor } from '../wal/cursor.ts'
 import type { PrimaryComponents, PrimaryEffect, PrimaryEvent, PrimaryOptions } from './contract.ts'
@@ -29,15 +30,22 @@ export interface StreamerContext {
   shipping: Shipping
   options: Required<PrimaryOptions>
   round: number
+  /** Whether messages say what they continue and carry a digest. */
+  verifying: boolean
   /** Numbers for read effects, unique on the link. */
   nextId(): number
 }
 
 /** What a message that only moves the cursor counts in the window. */
 const CURSOR_BYTES = 64
+/**
+ * With something unacknowledged and nothing sent for this long, a message that only repeats the cursor shows the secondary whether
+ * the last one came. Without it a lost message would go unnoticed until the next one, and a full window for good.
+ */
+const PROBE_MS = 5000
 
 export function streamer(context: StreamerContext, from: Cursor): Streamer {
-  const { components, shipping, options, round } = context
+  const { components, shipping, options, round, verifying } = context
   const { log } = components
   const inFlight: { cursor: Cursor; bytes: number }[] = []
   let inFlightBytes = 0
@@ -49,6 +57,7 @@ export function streamer(context: StreamerContext, from: Cursor): Streamer {
   let started = false
   let guardDue = true
   let lastGuard = { index: -1, at: 0 }
+  let lastSent = 0
 
   const send = (groups: Wal['groups'], bytes: number, now: number): PrimaryEffect => {
     const head = log.head()
@@ -60,10 +69,13 @@ export function streamer(context: StreamerContext, from: Cursor): Streamer {
       lastGuard = { index: position.index, at: now }
     }
     started = true
+    lastSent = now
+    const batch = { after: sent, cursor: position, head: head.index, groups, guard }
     sent = position
     inFlight.push({ cursor: position, bytes })
     inFlightBytes += bytes
-    return { type: 'send', message: { type: 'wal', round, cursor: position, head: head.index, groups, guard } }
+    const proof = verifying ? { digest: batchDigest(batch) } : { after: null, digest: null }
+    return { type: 'send', message: { type: 'wal', round, ...batch, ...proof } }
   }
 
   const pump = (now: number): PrimaryEffect[] => {
@@ -114,6 +126,7 @@ export function streamer(context: StreamerContext, from: Cursor): Streamer {
 
     tick(now) {
       guardDue = true
+      if (verifying && inFlight.length > 0 && now - lastSent >= PROBE_MS) return [send([], CURSOR_BYTES, now)]
       if (reading !== undefined || inFlightBytes >= options.windowBytes) return []
       const behind = position.index > sent.index
       const atHead = position.index === log.head().index

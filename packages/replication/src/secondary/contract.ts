@@ -2,9 +2,10 @@
 import type { CallEvent, CallReaction } from '../calls.ts'
 import type { HeartbeatStatus, SelfReport } from '../heartbeat.ts'
 import type { ForestReader } from '../merkle/forest.ts'
-import type { LinkKind, Message, RefusalCode } from '../messages.ts'
+import type { LinkKind, Message, RefusalCode, VersionRange } from '../messages.ts'
 import type { Cursor, PartitionId, WalOperation } from '../types.ts'
 import type { Position } from './position.ts'
+import type { Repair } from './repair-log.ts'
 
 export interface SecondaryComponents {
   secondaryId: string
@@ -18,6 +19,10 @@ export interface SecondaryComponents {
 }
 
 export interface SecondaryOptions {
+  /** Versions to speak, within `PROTOCOL`. Default: all of them. */
+  protocol?: VersionRange
+  /** What the status of the link before showed at its end; the new one continues it. */
+  before?: Pick<SecondaryStatus, 'verified' | 'streamFaults' | 'lastRepair'>
   /** Batches that came in during one write are written together up to about this many bytes. Default 2 MiB. */
   applyBytes?: number
   /** Fetches open at once during a sync, at most 32. Default 12. */
@@ -78,6 +83,13 @@ export interface SecondaryStatus {
   verified: Cursor | null
   /** Guards in a row that did not match. Not 0: a diff is due or under way; above 1: a diff did not help. */
   guardFailures: number
+  /**
+   * Batches of the log that came damaged, twice or out of order, or after one that did not come, on this link and those of `before`. Only
+   * version 2 can tell. Each led to a diff, unless one was due already.
+   */
+  streamFaults: number
+  /** The last comparison this end asked for because of such a batch, a guard or an operator, and what it found; null for none. */
+  lastRepair: Repair | null
   /** Diffs begun on this link, and why the last one was. */
   rounds: number
   diffReason: string

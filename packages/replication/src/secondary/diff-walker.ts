@@ -52,10 +52,15 @@ export interface DiffWalker {
 }
 
 export function diffWalker(
-  components: { forest: ForestReader; acceptance: Acceptance },
+  components: {
+    forest: ForestReader
+    acceptance: Acceptance
+    /** Told of entries fetched and of deletions. */
+    differed(partition: PartitionId, keys: number): void
+  },
   options: { round: number; fetches: number },
 ): DiffWalker {
-  const { forest, acceptance } = components
+  const { forest, acceptance, differed } = components
   const { round } = options
   let lastId = 0
   const nextId = () => ++lastId
@@ -77,6 +82,7 @@ export function diffWalker(
   const remove = (partition: PartitionId, keyIds: readonly Uint8Array[]): void => {
     if (keyIds.length === 0) return
     syncing = true
+    differed(partition, keyIds.length)
     deletions.push({ partition, keyIds })
     deletionCount += keyIds.length
   }
@@ -153,6 +159,7 @@ export function diffWalker(
       entryBytes += costOf(operation)
     }
     progress += answer.group.keys.length
+    if (answer.group.keys.length > 0) differed(answer.group.partition, answer.group.keys.length)
     return undefined
   }
 

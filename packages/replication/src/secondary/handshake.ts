@@ -1,5 +1,5 @@
 /** What the secondary makes of a welcome, and of a primary's epoch. */
-import { PROTOCOL, type RefusalCode, type Welcome } from '../messages.ts'
+import type { RefusalCode, VersionRange, Welcome } from '../messages.ts'
 import type { Position } from './position.ts'
 
 export interface Refusal {
@@ -8,8 +8,8 @@ export interface Refusal {
 }
 
 /** Why the secondary turns away from the primary. */
-export function whyRefused(welcome: Welcome, position: Position): Refusal | undefined {
-  if (welcome.protocol < PROTOCOL.min || welcome.protocol > PROTOCOL.max) {
+export function whyRefused(welcome: Welcome, position: Position, speaks: VersionRange): Refusal | undefined {
+  if (welcome.protocol < speaks.min || welcome.protocol > speaks.max) {
     return { code: 'version', message: `protocol ${welcome.protocol} was chosen, which this secondary did not offer` }
   }
   if (position.clusterId !== '' && welcome.clusterId !== position.clusterId) {

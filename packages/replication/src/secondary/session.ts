@@ -4,8 +4,9 @@
  */
 import { calls } from '../calls.ts'
 import { heartbeat } from '../heartbeat.ts'
-import { type Message, PROTOCOL, type RefusalCode, type Wal, type Welcome } from '../messages.ts'
+import { type Message, type RefusalCode, SELF_VERIFYING_SINCE, type Wal, type Welcome } from '../messages.ts'
 import type { Cursor, WalOperation } from '../types.ts'
+import { spokenVersions } from '../version-range.ts'
 import { sameCursor, sameDigest } from '../wal/cursor.ts'
 import { acceptance } from './acceptance.ts'
 import type {
@@ -21,12 +22,14 @@ import { guardWatch } from './guard-watch.ts'
 import { whyFenced, whyRefused } from './handshake.ts'
 import { lagMeter } from './lag-meter.ts'
 import type { Position } from './position.ts'
+import { type Repair, repairLog } from './repair-log.ts'
+import { describeFault, type StreamCheck, type StreamFault, streamCheck } from './stream-check.ts'
 import { type WalQueue, walQueue } from './wal-queue.ts'
 
 type Phase =
   | { name: 'new' }
   | { name: 'handshake' }
-  | { name: 'stream'; queue: WalQueue; received: number }
+  | { name: 'stream'; queue: WalQueue; check: StreamCheck }
   /** A diff was announced or asked for, and has not begun. */
   | { name: 'waiting' }
   | { name: 'diff'; walker: DiffWalker; from: Cursor; view: string; ready: boolean }
@@ -40,17 +43,22 @@ export function secondarySession(
   const applyBytes = given.applyBytes ?? 2 * 1024 * 1024
   const fetches = Math.min(given.fetches ?? 12, 32)
   const { forest, kind, secondaryId } = components
+  const speaks = spokenVersions(given.protocol)
   const accepts = acceptance(components)
   const beat = heartbeat({ intervalMs: given.pingIntervalMs ?? 1000, silenceMs: given.silenceMs ?? 15_000 })
   const rpc = calls()
   const lag = lagMeter()
   const guards = guardWatch()
+  const repairs = repairLog(given.before?.lastRepair)
   let phase: Phase = { name: 'new' }
   let position = stored
   let protocol = 0
+  let streamFaults = given.before?.streamFaults ?? 0
   let round = 0
   let diffReason = ''
   let lastRemoteWal = 0
+  /** What the newest guard that differed leaves in doubt. */
+  let differing: Pick<Repair, 'from' | 'to' | 'reason'> = { from: 0, to: 0, reason: 'guard' }
   let lastId = 0
   let applying: { id: number; position: Position; then(now: number): SecondaryEffect[] } | undefined
 
@@ -79,45 +87,62 @@ export function secondarySession(
   const hello = (): SecondaryEffect[] => {
     phase = { name: 'handshake' }
     const { clusterId, cursor, epoch, view } = position
-    const { min, max } = PROTOCOL
     return [
       {
         type: 'send',
-        message: { type: 'hello', protocol: { min, max }, kind, secondaryId, clusterId, cursor, epoch, view },
+        message: { type: 'hello', protocol: speaks, kind, secondaryId, clusterId, cursor, epoch, view },
       },
     ]
   }
 
   const onWelcome = (message: Welcome, now: number): SecondaryEffect[] => {
     if (phase.name !== 'handshake') return refuse('protocol', 'an unexpected welcome')
-    const refusal = whyRefused(message, position)
+    const refusal = whyRefused(message, position, speaks)
     if (refusal) return refuse(refusal.code, refusal.message)
     const { epoch, index } = message.head
     protocol = message.protocol
     lag.heard(index, now)
-    phase = message.mode === 'diff' ? { name: 'waiting' } : newStream(position.cursor!)
+    if (message.mode === 'diff') {
+      phase = { name: 'waiting' }
+    } else {
+      repairs.synced(now)
+      phase = newStream(position.cursor!)
+    }
     lag.applied(position.cursor?.index ?? 0)
     if (epoch === position.epoch && message.clusterId === position.clusterId) return []
     // From now on a primary of an earlier epoch is stale, even if this link breaks at once.
     return [apply({ ...position, clusterId: message.clusterId, epoch }, { deletions: [], entries: [] }, () => [])]
   }
 
-  const newStream = (from: Cursor): Phase => ({ name: 'stream', queue: walQueue(applyBytes), received: from.index })
+  const verifying = () => protocol >= SELF_VERIFYING_SINCE
+
+  const newStream = (from: Cursor): Phase => {
+    return { name: 'stream', queue: walQueue(applyBytes), check: streamCheck(from, verifying()) }
+  }
 
   // ---------------------------------------------------------------- streaming
 
   const onWal = (message: Wal, now: number): SecondaryEffect[] => {
     if (phase.name === 'waiting') return [] // sent before the primary heard that we want a diff
+    if (verifying() && message.round < round) return [] // late: all of it is older than the diff that began since
     if (phase.name !== 'stream' || message.round !== round) return refuse('protocol', 'an unexpected batch of the log')
-    if (message.cursor.index < phase.received) return refuse('protocol', 'the log ran backwards')
+    const { received } = phase.check
+    const fault = phase.check.next(message)
+    if (fault) return onFault(fault, now)
+    if (message.cursor.index < received.index) return refuse('protocol', 'the log ran backwards')
     for (const group of message.groups) {
       const refusal = accepts.refusal(group)
       if (refusal) return refuse('not-accepted', refusal)
     }
-    phase.received = message.cursor.index
     lag.heard(Math.max(message.head, message.cursor.index), now)
     if (!phase.queue.push(message)) return refuse('protocol', 'far more of the log than was acknowledged')
     return pump(now)
+  }
+
+  /** Nothing of the batch is used, nor of those that wait: all they bring is older than what the diff will compare. */
+  const onFault = (fault: StreamFault, now: number): SecondaryEffect[] => {
+    streamFaults++
+    return repair(fault, describeFault(fault), now)
   }
 
   const applyBatch = (queue: WalQueue, now: number): SecondaryEffect[] => {
@@ -146,13 +171,22 @@ export function secondarySession(
       guards.matched(cursor)
       return []
     }
-    return guards.differed(now) ? requestDiff(`the state at index ${cursor.index} differs from the primary's`) : []
+    const since = guards.verified ?? given.before?.verified
+    differing = { from: since?.index ?? 0, to: cursor.index, reason: 'guard' }
+    const known = since ? `, with which it was last equal at index ${since.index}` : ''
+    const due = guards.differed(now)
+    return due ? repair(differing, `the state at index ${cursor.index} differs from the primary's${known}`, now) : []
   }
 
-  const requestDiff = (reason: string): SecondaryEffect[] => {
+  const repair = (what: Pick<Repair, 'from' | 'to' | 'reason'>, why: string, now: number): SecondaryEffect[] => {
+    repairs.begin(what, now)
     phase = { name: 'waiting' }
     guards.diffing()
-    return [{ type: 'send', message: { type: 'diff-request', round, reason } }]
+    return [{ type: 'send', message: { type: 'diff-request', round, reason: why } }]
+  }
+
+  const compareAll = (why: string, now: number): SecondaryEffect[] => {
+    return repair({ from: 0, to: position.cursor?.index ?? 0, reason: 'asked' }, why, now)
   }
 
   // --------------------------------------------------------------------- diff
@@ -165,7 +199,7 @@ export function secondarySession(
     round = message.round
     diffReason = message.reason
     lag.heard(message.from.index, now)
-    const walker = diffWalker({ forest, acceptance: accepts }, { round, fetches })
+    const walker = diffWalker({ forest, acceptance: accepts, differed: repairs.differed }, { round, fetches })
     phase = { name: 'diff', walker, from: message.from, view: message.view, ready: false }
     return pump(now)
   }
@@ -192,13 +226,14 @@ export function secondarySession(
       effects.push(apply({ ...position, cursor: null }, changes, () => []))
     } else if (walker.done) {
       const next: Position = { ...position, cursor: from, view, epoch: Math.max(position.epoch, from.epoch) }
-      effects.push(apply(next, { deletions: [], entries: [] }, () => endDiff(diff)))
+      effects.push(apply(next, { deletions: [], entries: [] }, (now) => endDiff(diff, now)))
     }
     return effects
   }
 
-  const endDiff = (diff: Extract<Phase, { name: 'diff' }>): SecondaryEffect[] => {
+  const endDiff = (diff: Extract<Phase, { name: 'diff' }>, now: number): SecondaryEffect[] => {
     if (phase !== diff) return [] // another round began
+    repairs.synced(now)
     phase = newStream(diff.from)
     lag.applied(diff.from.index)
     return [{ type: 'send', message: { type: 'synced', round } }]
@@ -258,7 +293,7 @@ export function secondarySession(
       case 'applied':
         return onApplied(event.id, now)
       case 'compare':
-        return phase.name === 'stream' ? requestDiff(event.reason) : []
+        return phase.name === 'stream' ? compareAll(event.reason, now) : []
       case 'closed':
         return close('shutdown', 'the link closed', true)
       default:
@@ -291,7 +326,7 @@ export function secondarySession(
       const ping = beat.due(now, () => ({ ...components.report(), cursor: position.cursor }))
       const effects: SecondaryEffect[] = ping ? [{ type: 'send', message: ping }] : []
       if (phase.name !== 'stream' || !guards.due(now)) return effects
-      return [...effects, ...requestDiff(`${guards.failures} guards in a row differed`)]
+      return [...effects, ...repair(differing, `${guards.failures} guards in a row differed`, now)]
     },
 
     status(now) {
@@ -304,6 +339,8 @@ export function secondarySession(
         lagMs: lag.lagMs(now),
         verified: guards.verified,
         guardFailures: guards.failures,
+        streamFaults,
+        lastRepair: repairs.last,
         rounds: round,
         diffReason,
         sync: phase.name === 'diff' ? { progress: phase.walker.progress, total: phase.walker.total } : null,

@@ -11,6 +11,8 @@ function wal(index: number, size: number, key = `k${index}`): Wal {
     head: index,
     groups: [group],
     guard: null,
+    after: null,
+    digest: null,
   }
 }
 
