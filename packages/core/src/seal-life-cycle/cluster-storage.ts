@@ -2,7 +2,7 @@
 import type { Store } from '@lockstep/storage'
 import type { Log } from '../contracts.ts'
 import { type ClusterStore, type ClusterStoreOptions, openClusterStore } from './cluster-store.ts'
-import { openGenerations } from './generations.ts'
+import { type Generations, openGenerations } from './generations.ts'
 
 export interface ClusterStorage {
   readonly store: ClusterStore
@@ -14,7 +14,9 @@ export interface ClusterStorage {
    * `fill` writes a new, empty generation, which takes the place of the old one once `fill` resolves, or never. When it rejects for
    * another reason than `fill`'s, `store` may be closed.
    */
-  replace(fill: (next: ClusterStore) => Promise<void>): Promise<void>
+  replace(fill: (next: ClusterStore) => Promise<void>, pill?: (context: string) => Uint8Array): Promise<void>
+  /** See `Generations`. */
+  pill: Generations['pill']
   close(): Promise<void>
 }
 
@@ -52,7 +54,8 @@ export async function openClusterStorage(
       await generations.refresh()
       return generations.number() === number
     },
-    async replace(fill) {
+    pill: (generation) => generations.pill(generation),
+    async replace(fill, pill) {
       await generations.replace(async (next) => {
         const filled = await open(next)
         try {
@@ -60,7 +63,7 @@ export async function openClusterStorage(
         } finally {
           await filled.close()
         }
-      })
+      }, pill)
       const replaced = store
       try {
         store = await open(generations.current())

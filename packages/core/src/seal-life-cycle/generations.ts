@@ -24,8 +24,13 @@ export interface Generations {
   number(): number
   /** Reads which generation is current, as another node may have changed it. */
   refresh(): Promise<void>
-  /** `fill` writes the next generation; it becomes current once `fill` resolves, or never. */
-  replace(fill: (next: Store) => Promise<void>): Promise<void>
+  /**
+   * `fill` writes the next generation; it becomes current once `fill` resolves, or never. `pill` is asked for just before: what it
+   * gives is kept for the nodes that still hold the keys of the generation that ends.
+   */
+  replace(fill: (next: Store) => Promise<void>, pill?: (context: string) => Uint8Array): Promise<void>
+  /** What `pill` gave when the generation ended, and its context. */
+  pill(generation: number): Promise<{ context: string; tag: Uint8Array } | undefined>
   /** Ends the deletion of old generations; what is left of them goes at the next start. */
   close(): Promise<void>
 }
@@ -79,20 +84,32 @@ export async function openGenerations(physical: Store, log: Log, options: { clea
     async refresh() {
       pointer = await readPointer(physical)
     },
-    async replace(fill) {
+    async replace(fill, pill) {
       await stopCleaning()
       const next = pointer.next
       await save({ next: next + 1 })
       try {
         await fill(prefixedStore(physical, `g${next}/`))
+        const key = pillKey(pointer.current)
+        if (pill !== undefined) await physical.put(key, pill(key))
         await save({ current: next })
       } finally {
         stopped = false
         cleaning = deleteOthers()
       }
     },
+    async pill(generation) {
+      const context = pillKey(generation)
+      const tag = await physical.get(context)
+      return tag && { context, tag }
+    },
     close: stopCleaning,
   }
+}
+
+/** Outside of the generations, so that it outlives the one it speaks of. */
+function pillKey(generation: number): string {
+  return `poison-pill/g${generation}`
 }
 
 async function readPointer(physical: Store): Promise<Pointer> {

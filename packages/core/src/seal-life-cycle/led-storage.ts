@@ -25,7 +25,8 @@ export interface LedStorage {
   /** False when another node has replaced the generation, or opening has failed. */
   isCurrent(): Promise<boolean>
   /** See `ClusterStorage`. */
-  replace(fill: (next: ClusterStore) => Promise<void>): Promise<void>
+  replace: ClusterStorage['replace']
+  pill: ClusterStorage['pill']
   /** Opens what is current now, to read. */
   reopen(): Promise<void>
   /** To write from now on; when it rejects, the leadership is released. */
@@ -72,7 +73,8 @@ export async function openLedStorage(
       return lock === undefined || lead !== undefined
     },
     isCurrent: () => storage.isCurrent(),
-    replace: (fill) => storage.replace(fill),
+    replace: (fill, pill) => storage.replace(fill, pill),
+    pill: (generation) => storage.pill(generation),
     reopen: () => swap(physical, false),
     async lead(held) {
       lead = { held, over: undefined }

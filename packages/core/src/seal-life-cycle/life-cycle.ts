@@ -12,6 +12,7 @@ import type { ClusterStore, ClusterStoreOptions } from './cluster-store.ts'
 import { type Initialized, type InitializeParams, prepareStorage } from './initialize.ts'
 import { decodeShare, keyShares } from './key-shares.ts'
 import { type LedStorageComponents, openLedStorage } from './led-storage.ts'
+import { KEYRING_UNEXPLAINED, KEYS_CHANGED, poisonedBy, poisonPill, watch } from './poison-pill.ts'
 import { requestGate } from './request-gate.ts'
 import { retrying } from './retrying.ts'
 import { openRootKey, openRootKeyByAutoSeal } from './root-key.ts'
@@ -53,9 +54,13 @@ export interface LifeCycle {
   stepDown(): Promise<void>
   /**
    * Stops the services, runs `change`, starts them again even when `change` fails. When they do not start, the node seals itself, or
-   * with a leader lock becomes a standby.
+   * with a leader lock becomes a standby. `before` runs once no request is under way and the services still do; when it fails there
+   * is no `change`.
    */
-  transition(change: (unsealed: Unsealed) => Promise<void>): Promise<void>
+  transition(
+    change: (unsealed: Unsealed) => Promise<void>,
+    before?: (unsealed: Unsealed) => Promise<void>,
+  ): Promise<void>
   /**
    * Replaces everything stored by an empty storage under the primary's keyring; `fill` writes what belongs in it besides seal and
    * keyring. Takes over the keys in `reply`, which are overwritten when it fails.
@@ -107,10 +112,31 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       const before = storage.generation
       await storage.reopen()
       if (!keys.present || storage.generation === before) return
-      log.warn('the encryption keys have changed (another node joined a replication primary): unseal with the new keys')
+      if (await sameKeys(before)) return
       await doSeal()
       keepAutoUnsealing()
     })
+  }
+
+  /**
+   * Another node has put a new generation in the place of `before`. Only who held the keys of that one could leave a pill that opens
+   * with them: it tells a change of role from a storage that was corrupted, or replaced behind the nodes' back.
+   */
+  async function sameKeys(before: number): Promise<boolean> {
+    if (poisonedBy(await storage.pill(before), keys.keyring())) {
+      log.error(KEYS_CHANGED, { generation: storage.generation })
+      return false
+    }
+    try {
+      if ((await storage.store.logged.get(sealKeys.keyring)) === undefined) throw new Error('there is none')
+      await keys.reopen()
+      log.warn('the storage was replaced by another generation under the same keys', { generation: storage.generation })
+      return true
+    } catch (error) {
+      const fields = { generation: storage.generation, error: String(error) }
+      log.error(KEYRING_UNEXPLAINED, fields)
+      return false
+    }
   }
 
   const readConfig = (key: string): Promise<SealConfig | undefined> => readSealConfig(storage.store.logged, key)
@@ -121,11 +147,18 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     gate.open(services)
   }
 
-  async function stop(reason: CoreError, options: { hold?: boolean } = {}): Promise<void> {
+  async function stop(
+    reason: CoreError,
+    options: { hold?: boolean; before?: () => Promise<void> | undefined } = {},
+  ): Promise<void> {
     const stopping = services
     services = undefined
     await gate.close(reason, options)
-    await stopping?.stop()
+    try {
+      await options.before?.()
+    } finally {
+      await stopping?.stop()
+    }
   }
 
   // ------------------------------------------------------------- leading
@@ -174,7 +207,8 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     try {
       const before = storage.generation
       await takeLead(held)
-      if (storage.generation !== before) throw new CoreError('CORE_SEALED', 'the encryption keys have changed')
+      if (storage.generation !== before && !(await sameKeys(before)))
+        throw new CoreError('CORE_SEALED', 'the keys have changed')
       await keys.reopen().catch((cause: unknown) => {
         if (!(cause instanceof BarrierError)) throw cause
         throw new CoreError('CORE_SEALED', 'the stored keyring does not open', { cause })
@@ -185,7 +219,8 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       await storage.giveUp()
       if (error instanceof CoreError && error.code === 'CORE_SEALED') {
         log.error('this node cannot lead with the keys it was unsealed with, it seals itself', { error: error.message })
-        return doSeal()
+        await doSeal()
+        return keepAutoUnsealing()
       }
       throw error
     }
@@ -318,6 +353,8 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     }
   }
 
+  const stopWatching = lock === undefined ? undefined : watch(follow, () => keys.present && !storage.mayWrite, log)
+
   return {
     state: () => (!keys.present ? 'sealed' : services === undefined ? 'standby' : 'active'),
     store: () => storage.store,
@@ -392,11 +429,11 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       })
     },
 
-    transition: (change) =>
+    transition: (change, before) =>
       alone(async () => {
         if (services === undefined) throw keys.present ? standby() : sealed()
         try {
-          await stop(changing(), { hold: true })
+          await stop(changing(), { hold: true, before: async () => before?.(keys) })
           await change(keys)
         } catch (error) {
           log.error('a change of role failed, nothing was changed', { error: String(error) })
@@ -417,6 +454,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
           const seal = await adoptSeal(rootKey, operatorKey, autoSeal).finally(() => rootKey.fill(0))
           try {
             await stop(changing(), { hold: true })
+            const pill = (context: string): Uint8Array => poisonPill(keys.keyring(), context)
             await storage.replace(async (next) => {
               for (const [key, value] of seal) await next.logged.put(key, value)
               await next.logged.put(sealKeys.keyring, keyring.encrypt())
@@ -424,7 +462,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
                 next.barrier(() => keyring),
                 keys.barrier,
               )
-            })
+            }, pill)
             kept = autoSeal === undefined
             keys.take({ keyring, operatorKey: kept ? operatorKey : undefined })
           } catch (error) {
@@ -442,6 +480,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     async close() {
       campaign?.abort(sealed())
       autoUnsealing?.abort(sealed())
+      await stopWatching?.()
       await alone(async () => {
         try {
           await doSeal()

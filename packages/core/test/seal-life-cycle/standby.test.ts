@@ -107,7 +107,7 @@ test("when the leader joins a primary, the standby's keys are dead: it seals its
   await link(primary, one, 'performance', 'us')
   await inSync(primary, one, 'performance')
   await is(two, 'sealed')
-  expect(two.logged.join('\n')).toContain('the encryption keys have changed')
+  expect(two.logged.join('\n')).toContain('encryption keys have changed out from underneath us')
   expect(await two.core.sealStatus()).toMatchObject({ sealed: true, t: 2, n: 2 })
   await two.unseal(primary.keys)
   expect((await two.core.health()).body).toMatchObject({ standby: true, replication_performance_mode: 'secondary' })
