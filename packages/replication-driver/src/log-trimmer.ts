@@ -26,6 +26,8 @@ export interface LogTrimmer {
 
 export interface LogTrimmerOptions {
   logBytes: number
+  /** Records kept at most. */
+  logRecords: number
   /** How long consumers may take to register after the store is opened, and how often trims run. ms. */
   trimDelayMs: number
   onLogPressure?: ((pressure: LogPressure) => void) | undefined
@@ -51,7 +53,7 @@ export function logTrimmer(
   quietly: (body: () => Promise<void>) => Promise<void>,
   options: LogTrimmerOptions,
 ): LogTrimmer {
-  const { logBytes } = options
+  const { logBytes, logRecords } = options
   const consumers = new Map<string, number>()
   const rubbish: { from: number; to: number }[] = []
   let warned = false
@@ -60,6 +62,7 @@ export function logTrimmer(
   let cancelTimer: (() => void) | undefined
 
   const kept = () => state.bytes - state.bytesBeforeStart
+  const keptRecords = () => state.index - state.start + 1
 
   const slowest = () => {
     let found: { consumer: string; index: number } | undefined
@@ -110,6 +113,7 @@ export function logTrimmer(
     const behind = slowest()
     if (behind && behind.index + 1 > state.start) await moveStart(behind.index + 1)
     if (kept() > logBytes) await moveStart(await startFor(logBytes * LEAVE))
+    if (keptRecords() > logRecords) await moveStart(state.index + 1 - Math.floor(logRecords * LEAVE))
     await sweep()
   }
 
@@ -150,7 +154,7 @@ export function logTrimmer(
     },
     appended() {
       warn()
-      if (kept() > logBytes && !running) schedule(0)
+      if ((kept() > logBytes || keptRecords() > logRecords) && !running) schedule(0)
     },
     discard({ from, to }) {
       rubbish.push({ from, to })

@@ -17,6 +17,8 @@ export interface LoggedStoreOptions {
   cacheBytes?: number
   /** Cap of the retained log on disk, bytes. Default 256 MiB. */
   logBytes?: number
+  /** Cap of the retained log in records. Default: none. */
+  logRecords?: number
   /** Newest records kept in memory, bytes. Default 16 MiB. */
   tailBytes?: number
   /**

@@ -59,6 +59,7 @@ export async function loggedStore(physicalStore: Store | Engine, options: Logged
   })
   const trimmer = logTrimmer(physical, state, groups.quietly, {
     logBytes: options.logBytes ?? 256 * MIB,
+    logRecords: options.logRecords ?? Number.POSITIVE_INFINITY,
     trimDelayMs: options.trimDelayMs ?? 1000,
     onLogPressure: options.onLogPressure?.bind(options),
     runtime,

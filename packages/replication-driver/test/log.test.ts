@@ -105,6 +105,21 @@ describe('retention', () => {
     expect(await indexes(store, store.log.oldest() - 1)).toEqual(range(store.log.oldest(), store.log.head().index))
   })
 
+  test('a cap in records gives up the oldest too', async () => {
+    const disk = memoryEngine()
+    const store = await open(disk, { logRecords: 40 })
+    store.log.retain('slow', 0)
+    await fill(store, 40)
+    await store.log.trim()
+    expect(store.log.oldest()).toBe(1)
+    await fill(store, 1)
+    await store.log.trim()
+    // A tenth of the cap is given up at once, so that not every write trims.
+    expect(store.log.oldest()).toBe(6)
+    expect(await indexes(store, 5)).toEqual(range(6, 41))
+    await checkDisk(disk)
+  })
+
   test('a read that a trim overtakes is refused, never returned with a gap', async () => {
     const disk = memoryEngine()
     let beforeScan = async () => {}
