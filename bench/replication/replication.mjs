@@ -4,7 +4,7 @@ import { request } from '../load/load.mjs'
 import { cpuSeconds, memory } from '../process-cost.mjs'
 import { milliseconds, table, whole } from '../table.mjs'
 import { enablePrimary, loginToSecondary, startPair } from './clusters.mjs'
-import { lag, percentile } from './lag.mjs'
+import { lag, percentile } from './read-lag.mjs'
 
 const MISSED_WRITES = 20_000
 /** Writes per second beside which the lag is measured a first time, well below what the machine can do. */

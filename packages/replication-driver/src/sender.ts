@@ -1,6 +1,5 @@
 /** Runs the primary's session of one link over a logged store. */
 import {
-  type Cursor,
   type Link,
   type LinkKind,
   type Plain,
@@ -14,7 +13,8 @@ import {
 } from '@lockstep/replication'
 import { nothingToReport, refuseRequests } from './end-defaults.ts'
 import { linkCalls, type OnRequest, type RequestOptions } from './link-calls.ts'
-import type { Log, LoggedStore } from './logged-store.ts'
+import { logReads } from './log-reads.ts'
+import type { LoggedStore } from './logged-store.ts'
 import { type Runtime, systemRuntime } from './runtime.ts'
 
 export interface SenderComponents {
@@ -61,6 +61,7 @@ export function serveSecondary(components: SenderComponents, options: SenderOpti
   const { kind, clusterId, secondaryId, consumer, report = nothingToReport } = options
   const session = primarySession({ secondaryId, kind, clusterId, view, forest, log, report }, options)
   const calls = linkCalls((event) => step(event), onRequest, runtime)
+  const reads = logReads(log, runtime)
   let why = ''
 
   /** What fails, be it a read or the caller's view, ends the link: the secondary dials again and the session starts anew. */
@@ -94,7 +95,7 @@ export function serveSecondary(components: SenderComponents, options: SenderOpti
         feed(log.digestAt(effect.index).then((digest) => ({ type: 'digest', id: effect.id, digest })))
         break
       case 'read-log':
-        feed(readLog(log, effect.after, effect.maxBytes).then((result) => ({ type: 'records', id: effect.id, result })))
+        feed(reads.read(effect.after, effect.maxBytes).then((result) => ({ type: 'records', id: effect.id, result })))
         break
       case 'read-entries':
         feed(
@@ -144,23 +145,5 @@ export function serveSecondary(components: SenderComponents, options: SenderOpti
       link.send({ type: 'refuse', code: 'shutdown', message: reason })
       link.close(reason)
     },
-  }
-}
-
-type LogRead = Extract<PrimaryEvent, { type: 'records' }>['result']
-
-async function readLog(log: Log, after: number, maxBytes: number): Promise<LogRead> {
-  try {
-    const records = await log.read(after, maxBytes)
-    const last = records.at(-1)
-    if (last === undefined) return { records, end: log.head() }
-    const head = log.head()
-    const digest = last.index === head.index ? head.digest : await log.digestAt(last.index)
-    if (digest === undefined) return 'trimmed'
-    const end: Cursor = { epoch: last.epoch, index: last.index, digest }
-    return { records, end }
-  } catch (error) {
-    if ((error as { code?: unknown }).code === 'REPLICATION_LOG_TRIMMED') return 'trimmed'
-    throw error
   }
 }

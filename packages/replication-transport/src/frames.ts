@@ -35,6 +35,23 @@ export function encodeFrame(message: unknown, maxFrameBytes = DEFAULT_MAX_FRAME_
   return frame
 }
 
+const sharedFrames = new WeakMap<object, Buffer>()
+
+/**
+ * Like `encodeFrame`, for a message that goes over several links as one object: encoded once. It must not change any more, and the
+ * frame must not be written to.
+ */
+export function encodeSharedFrame(message: object, maxFrameBytes = DEFAULT_MAX_FRAME_BYTES): Buffer {
+  let frame = sharedFrames.get(message)
+  if (frame === undefined) {
+    frame = encodeFrame(message, maxFrameBytes)
+    sharedFrames.set(message, frame)
+  } else if (frame.length - HEADER_BYTES > maxFrameBytes) {
+    return encodeFrame(message, maxFrameBytes)
+  }
+  return frame
+}
+
 /** Byte arrays in the result are copies. */
 export function decodeBody(body: Buffer): unknown {
   if (!isPlainMessage(body)) throw new TransportError('TRANSPORT_BAD_FRAME', 'frame is not a msgpack message')

@@ -1,7 +1,15 @@
 import type { Duplex } from 'node:stream'
 import { type Link, type Message, parseMessage } from '@lockstep/replication'
 import { TransportError } from './errors.ts'
-import { DEFAULT_MAX_FRAME_BYTES, decodeBody, encodeFrame, frameReader, GOODBYE, isGoodbye } from './frames.ts'
+import {
+  DEFAULT_MAX_FRAME_BYTES,
+  decodeBody,
+  encodeFrame,
+  encodeSharedFrame,
+  frameReader,
+  GOODBYE,
+  isGoodbye,
+} from './frames.ts'
 import { inbox } from './inbox.ts'
 
 export interface LinkOptions {
@@ -166,7 +174,8 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
       if (closing) return
       let frame: Buffer
       try {
-        frame = encodeFrame(message, maxFrameBytes)
+        // Batches of the log are the one thing that goes to several secondaries.
+        frame = message.type === 'wal' ? encodeSharedFrame(message, maxFrameBytes) : encodeFrame(message, maxFrameBytes)
       } catch (error) {
         return finish(error as Error)
       }

@@ -4,11 +4,10 @@
  */
 import type { ForestReader } from '../merkle/forest.ts'
 import type { Wal } from '../messages.ts'
-import { type Cursor, type PartitionId, partitionId, type WalRecord } from '../types.ts'
-import { batchDigest } from '../wal/batch-digest.ts'
-import { entryBatch } from '../wal/coalesce.ts'
+import type { Cursor, PartitionId } from '../types.ts'
 import { sameCursor } from '../wal/cursor.ts'
 import type { PrimaryComponents, PrimaryEffect, PrimaryEvent, PrimaryOptions } from './contract.ts'
+import { shippedBatch, walMessage } from './shared-batch.ts'
 import type { Shipping } from './shipping.ts'
 
 type RecordsEvent = Extract<PrimaryEvent, { type: 'records' }>
@@ -74,8 +73,7 @@ export function streamer(context: StreamerContext, from: Cursor): Streamer {
     sent = position
     inFlight.push({ cursor: position, bytes })
     inFlightBytes += bytes
-    const proof = verifying ? { digest: batchDigest(batch) } : { after: null, digest: null }
-    return { type: 'send', message: { type: 'wal', round, ...batch, ...proof } }
+    return { type: 'send', message: walMessage(round, batch, verifying) }
   }
 
   const pump = (now: number): PrimaryEffect[] => {
@@ -107,9 +105,9 @@ export function streamer(context: StreamerContext, from: Cursor): Streamer {
         return 'trimmed'
       }
       if (result.records.length === 0) return pump(now)
-      const batch = shippedEntries(result.records, shipping)
+      const { groups, bytes } = shippedBatch(result.records, shipping)
       position = result.end
-      const effects = batch.size > 0 ? [send(batch.groups(), batch.bytes + CURSOR_BYTES, now)] : []
+      const effects = groups.length > 0 ? [send(groups, bytes + CURSOR_BYTES, now)] : []
       return [...effects, ...pump(now)]
     },
 
@@ -134,18 +132,6 @@ export function streamer(context: StreamerContext, from: Cursor): Streamer {
       return behind || (atHead && unproved) ? [send([], CURSOR_BYTES, now)] : pump(now)
     },
   }
-}
-
-function shippedEntries(records: readonly WalRecord[], shipping: Shipping) {
-  const batch = entryBatch()
-  for (const { operations } of records) {
-    for (const operation of operations) {
-      if (!shipping.shipsOperation(operation)) continue
-      const { partition, mountPath, key, value } = operation
-      batch.add({ partition: partitionId(partition), mountPath, key, value: value ?? null })
-    }
-  }
-  return batch
 }
 
 export function composedRoot(forest: ForestReader, shipping: { shipsPartition(id: PartitionId): boolean }): Uint8Array {
