@@ -3,7 +3,7 @@ import { parseInWorker } from './parser-worker.ts'
 import { scan } from './scan.ts'
 
 export interface ParseOptions {
-  /** Milliseconds, waiting for earlier texts included. Default 5000. */
+  /** Milliseconds of processor time, waiting for earlier texts included; by the clock at most 12 times as long. Default 5000. */
   timeoutMs?: number
   /** Size limit of the text in UTF-8 bytes. Default 1 MiB. */
   maxBytes?: number

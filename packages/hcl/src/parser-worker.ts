@@ -7,6 +7,8 @@ import { HclError } from './errors.ts'
 import { WORKER_SOURCE } from './worker-source.ts'
 
 const IDLE_MS = 5_000
+/** By the clock a text may take this many times the processor time it is given. */
+const PATIENCE = 12
 const MAX_WAITING = 1024
 
 interface Job {
@@ -24,13 +26,23 @@ let worker: Worker | undefined
 let idle: NodeJS.Timeout | undefined
 let lastId = 0
 
-/** The parser's JSON text. `timeoutMs` counts from now, waiting included. */
+/**
+ * The parser's JSON text. `timeoutMs` is processor time of this process from now, waiting included: a text that runs away burns it, a
+ * machine that is busy with other things does not.
+ */
 export function parseInWorker(text: string, timeoutMs: number): Promise<string> {
   if (waiting.length >= MAX_WAITING) {
     return Promise.reject(new HclError('HCL_PARSER_FAILED', 'too many texts are waiting to be parsed'))
   }
   return new Promise((resolve, reject) => {
-    const job: Job = { text, resolve, reject, timer: setTimeout(() => giveUp(job, timeoutMs), timeoutMs) }
+    const job: Job = { text, resolve, reject, timer: setTimeout(expired, timeoutMs) }
+    const [used, deadline] = [process.cpuUsage(), performance.now() + timeoutMs * PATIENCE]
+    function expired(): void {
+      const { user, system } = process.cpuUsage(used)
+      const left = Math.min(timeoutMs - (user + system) / 1000, deadline - performance.now())
+      if (left > 0) job.timer = setTimeout(expired, Math.ceil(left))
+      else giveUp(job, timeoutMs)
+    }
     waiting.push(job)
     next()
   })
