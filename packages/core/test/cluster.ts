@@ -63,9 +63,12 @@ export type Kind = 'performance' | 'dr'
 
 export interface NodeOptions {
   store?: Store
+  clock?: { now(): number }
   autoSeal?: AutoSeal
   lock?: LeaderLock
   clusterName?: string
+  /** Cap of the retained log. */
+  logBytes?: number
   factories?: { secret: ReadonlyMap<string, BackendFactory>; auth: ReadonlyMap<string, BackendFactory> }
 }
 
@@ -94,7 +97,7 @@ export async function startNode(options: NodeOptions = {}): Promise<Node> {
         auth: new Map(),
       },
       ...{ listener, parseHcl, log },
-      clock: { now: Date.now },
+      clock: options.clock ?? { now: Date.now },
     },
     {
       ...{ version: '1.14.8', buildDate: '2026-01-01T00:00:00Z', storageType: 'inmem' },
@@ -102,6 +105,7 @@ export async function startNode(options: NodeOptions = {}): Promise<Node> {
       apiAddress: `http://127.0.0.1:${(api.address() as AddressInfo).port}`,
       clusterAddress: `https://127.0.0.1:${listener.address.port}`,
       ...{ defaultLeaseTtl: 3600, maxLeaseTtl: 7200, walWaitMs: 2000 },
+      ...(options.logBytes === undefined ? {} : { logBytes: options.logBytes }),
     },
   ).catch(async (error) => {
     await listener.close()

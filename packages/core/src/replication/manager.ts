@@ -1,6 +1,7 @@
 /** The replication roles of this cluster, as the HTTP paths, the health endpoint and the request handler see them. */
 import type { ForwardToPrimary, WrapInfo } from '../contracts.ts'
 import type { DrRequest } from './dr-authorization.ts'
+import type { Diagnostician } from './diagnostics-roles.ts'
 import type { Inspector } from './inspect-roles.ts'
 import type { FilterRecord, ReplicationKind } from './role-records.ts'
 
@@ -35,6 +36,8 @@ export interface ReplicationManager {
   status(kind: ReplicationKind): Promise<Record<string, unknown>>
   /** What secondaries hold, proved partition by partition. */
   readonly inspector: Inspector
+  /** What is wrong, and what to do about it. */
+  readonly diagnostician: Diagnostician
   /** Last index of the log; 0 when nothing was logged. */
   lastWal(): number
 

@@ -1,6 +1,7 @@
 /** `sys/replication/*`: fields, operations and answers. What they do is the manager's. */
 import { BackendError, type BackendRequest, type BackendResponse, field, type Path, path } from '@lockstep/backend'
 import type { CoreBackendResponse } from '../contracts.ts'
+import { diagnosticsPaths } from './diagnostics-paths.ts'
 import { dryRun, inspectPaths } from './inspect-paths.ts'
 import type { ReplicationManager } from './manager.ts'
 import type { ReplicationKind } from './role-records.ts'
@@ -31,6 +32,7 @@ export function replicationPaths(manager: ReplicationManager): Path[] {
     ...rolePaths(manager, 'dr', 'replication/dr/'),
     ...rolePaths(manager, 'performance', 'replication/').filter(({ pattern }) => !pattern.endsWith('/status')),
     ...filterPaths(manager),
+    ...diagnosticsPaths(manager, (request) => consent(manager, 'dr', request)),
     ...inspectPaths(manager, (request) => consent(manager, 'dr', request)),
     path('replication/dr/secondary/operation-token/delete', {
       fields: { dr_operation_token: field.string({ required: true }) },

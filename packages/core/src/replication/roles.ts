@@ -7,6 +7,7 @@ import { type Clock, CoreError, type Log, type WrappingStore } from '../contract
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
 import { type Canary, canary } from './canary.ts'
+import { diagnostician } from './diagnostics-roles.ts'
 import type { AuthorizesDr } from './dr-authorization.ts'
 import { forwardError } from './forward-error.ts'
 import { decodeForwardedAnswer, encodeForwardedRequest, FORWARD, type ForwardedRequest } from './forwarded-request.ts'
@@ -182,6 +183,14 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
       return primaries[kind]?.status() ?? secondaries[kind]?.status() ?? { mode: 'disabled' }
     },
 
+    diagnostician: diagnostician({
+      ...{ clock, store: store.logged, logBytes: store.logBytes },
+      record: (kind) => stored[kind],
+      status: (kind) => roles.status(kind),
+      storage: () => probing?.health(),
+      view: (id) => primaries.performance?.view(id),
+      request: (id, method, body, given) => primary('performance').request(id, method, body, given),
+    }),
     inspector: inspector({
       ...{ store: store.logged, primary, secondary },
       pathOf: (mount) => store.classes.mountPath(mount),

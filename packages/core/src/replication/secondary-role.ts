@@ -131,6 +131,9 @@ export function secondaryRole(
         lag_ms: status.lagMs,
         primary_head_wal: status.primaryHead,
         last_diff_reason: status.diffReason,
+        diff_rounds: status.rounds,
+        guard_failures: status.guardFailures,
+        stream_faults: status.streamFaults,
         last_error: status.lastError,
       }
     },

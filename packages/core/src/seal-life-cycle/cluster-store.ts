@@ -16,6 +16,8 @@ export interface ClusterStore {
   readonly logged: LoggedStore
   readonly classes: ClassRules
   readonly modes: RoleModes
+  /** Cap of the retained write-ahead log, bytes. */
+  readonly logBytes: number
   /** The encrypted view. */
   barrier(keyring: () => Keyring): Store
   close(): Promise<void>
@@ -28,9 +30,12 @@ export interface ClusterStoreOptions {
   cacheBytes?: number
 }
 
+const DEFAULT_LOG_BYTES = 256 * 1024 * 1024
+
 export async function openClusterStore(physical: Store, log: Log, options: ClusterStoreOptions): Promise<ClusterStore> {
   const classes = classRules(vaultRules)
   const modes: RoleModes = { performance: 'disabled', dr: 'disabled' }
+  const { logBytes = DEFAULT_LOG_BYTES } = options
   const logged = await loggedStore(physical, {
     classify: (key) => classes.classify(key),
     writable: ({ class: storageClass }) => {
@@ -50,6 +55,7 @@ export async function openClusterStore(physical: Store, log: Log, options: Clust
     logged,
     classes,
     modes,
+    logBytes,
     barrier: (keyring) => encryptedStore(logged, keyring),
     close: () => logged.close(),
   }
