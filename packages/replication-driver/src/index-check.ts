@@ -108,9 +108,19 @@ function expectedPartition(
   keyId: Uint8Array,
   key: string,
 ): PartitionId | undefined {
-  const keyClass = classify(key)
-  const ruled = keyClass.class === 'ignored' ? undefined : `${keyClass.class}/${keyClass.mount}`
+  const ruled = ruledPartition(classify, key)
   return ownerOf(forest, keyId, ruled)?.partition ?? ruled
+}
+
+/** Undefined also where no rule speaks of the key: a DR secondary knows its primary's mounts by the tags of their entries only. */
+function ruledPartition(classify: IndexCheckComponents['classify'], key: string): PartitionId | undefined {
+  let keyClass: KeyClass
+  try {
+    keyClass = classify(key)
+  } catch {
+    return undefined
+  }
+  return keyClass.class === 'ignored' ? undefined : `${keyClass.class}/${keyClass.mount}`
 }
 
 async function judgeBatch(

@@ -4,6 +4,7 @@ export { LinkError, type LinkErrorCode, LoggedStoreError, type LoggedStoreErrorC
 export { type FilteredView, type FilteredViewOptions, filteredView } from './filtered-view.ts'
 export type { IndexDifference, IndexReport } from './index-check.ts'
 export type { OnRequest, RequestOptions } from './link-calls.ts'
+export type { LogConsumer } from './log-consumers.ts'
 export type { LogPressure } from './log-trimmer.ts'
 export type { AppliedEntry, KeyClass, Log, LoggedStore, LoggedStoreOptions, StoredEntry } from './logged-store.ts'
 export { loggedStore } from './open-logged-store.ts'

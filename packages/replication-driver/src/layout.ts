@@ -5,12 +5,16 @@
  * |---------------------------------------|---------------------------------------------------------------------------|
  * | `d/<logical key>`                     | the value (ciphertext)                                                    |
  * | `i/<class>/<mount>/<key id, 32 hex>`  | leaf digest (32 bytes) ‖ logical key (UTF-8)                              |
- * | `w/<index, 16 hex>`                   | chain digest (32) ‖ bytes logged so far (u48) ‖ encoded WAL record        |
+ * | `w/<index, 16 hex>`                   | chain digest (32) ‖ bytes logged so far (u48) ‖ time (u48, ms since the   |
+ * |                                       | epoch) ‖ encoded WAL record                                               |
  * | `h`                                   | version (u8) ‖ epoch, index, bytes logged, start, bytes before start (u48 |
  * |                                       | each) ‖ digest at index (32) ‖ digest at start - 1 (32)                   |
  *
  * Integers are big-endian. "Bytes logged" counts the bodies of all records since the store was made, so the size of any
- * stretch of the log is a subtraction. `w/` keys below `start` are rubbish that a sweep removes.
+ * stretch of the log is a subtraction. The time is when this cluster wrote the record, never less than the one before; it is not in the hashed
+ * part, so two clusters' clocks do not make two histories. `w/` keys below `start` are rubbish that a sweep removes.
+ *
+ * Version 1 had no time in its rows. A store of it keeps its data, index and place (`head`), and gives up its rows when it is opened.
  */
 import type { PartitionId } from '@lockstep/replication'
 import { LoggedStoreError } from './errors.ts'
@@ -21,9 +25,10 @@ export const LOG = 'w/'
 export const HEAD = 'h'
 
 const DIGEST_BYTES = 32
-const VERSION = 1
+const VERSION = 2
+const FORMER_VERSION = 1
 const HEAD_BYTES = 1 + 5 * 6 + 2 * DIGEST_BYTES
-const ROW_HEADER = DIGEST_BYTES + 6
+const ROW_HEADER = DIGEST_BYTES + 6 + 6
 
 /** The log's two ends. Empty when `start` is `index + 1`. */
 export interface LogState {
@@ -37,10 +42,19 @@ export interface LogState {
   bytesBeforeStart: number
 }
 
+/** What the rows say beside the head; found at opening and kept in step. ms since the epoch. */
+export interface LogTimes {
+  /** Of the oldest record kept; undefined when none is. */
+  startTime: number | undefined
+  /** Of the newest record ever logged that was still kept at opening; 0 before. */
+  lastTime: number
+}
+
 export interface LogRow {
   digest: Uint8Array
   /** Bytes logged up to and with this record. */
   bytes: number
+  time: number
   body: Uint8Array
 }
 
@@ -77,6 +91,7 @@ export function encodeRow(row: LogRow): Uint8Array {
   const bytes = Buffer.allocUnsafe(ROW_HEADER + row.body.byteLength)
   bytes.set(row.digest, 0)
   bytes.writeUIntBE(row.bytes, DIGEST_BYTES, 6)
+  bytes.writeUIntBE(row.time, DIGEST_BYTES + 6, 6)
   bytes.set(row.body, ROW_HEADER)
   return bytes
 }
@@ -86,6 +101,7 @@ export function decodeRow(bytes: Uint8Array): LogRow {
   return {
     digest: bytes.subarray(0, DIGEST_BYTES),
     bytes: view(bytes).readUIntBE(DIGEST_BYTES, 6),
+    time: view(bytes).readUIntBE(DIGEST_BYTES + 6, 6),
     body: bytes.subarray(ROW_HEADER),
   }
 }
@@ -101,8 +117,13 @@ export function encodeHead(state: LogState): Uint8Array {
   return bytes
 }
 
+/** Whether the head was written by the version before, whose log rows cannot be read any more. */
+export function isFormerHead(stored: Uint8Array): boolean {
+  return stored[0] === FORMER_VERSION
+}
+
 export function decodeHead(stored: Uint8Array): LogState {
-  if (stored[0] !== VERSION) {
+  if (stored[0] !== VERSION && !isFormerHead(stored)) {
     throw new LoggedStoreError('REPLICATION_NEWER_FORMAT', `logged store has format ${stored[0]}, known is ${VERSION}`)
   }
   if (stored.byteLength !== HEAD_BYTES) throw corrupt('the log head')

@@ -3,6 +3,10 @@ import type { WalRecord } from '@lockstep/replication'
 export interface TailRecord {
   record: WalRecord
   digest: Uint8Array
+  /** Bytes logged up to and with this record. */
+  bytes: number
+  /** ms since the epoch. */
+  time: number
   /** Length of the encoded record. */
   size: number
 }

@@ -1,6 +1,7 @@
 import type { Cursor, ForestReader, Partition, PartitionId, WalRecord } from '@lockstep/replication'
 import type { Store } from '@lockstep/storage'
 import type { IndexReport } from './index-check.ts'
+import type { LogConsumer } from './log-consumers.ts'
 import type { LogPressure } from './log-trimmer.ts'
 import type { Runtime } from './runtime.ts'
 
@@ -17,6 +18,8 @@ export interface LoggedStoreOptions {
   cacheBytes?: number
   /** Cap of the retained log on disk, bytes. Default 256 MiB. */
   logBytes?: number
+  /** Age at which a record of the log is given up, whoever needs it, ms. Default 24 hours. */
+  logMaxAgeMs?: number
   /** Cap of the retained log in records. Default: none. */
   logRecords?: number
   /** Newest records kept in memory, bytes. Default 16 MiB. */
@@ -28,7 +31,10 @@ export interface LoggedStoreOptions {
   maxCommitBytes?: number
   /** How often the log is trimmed, and how long consumers may take to `retain` after opening. ms, default 1000. */
   trimDelayMs?: number
-  /** The kept log has passed 75 % of `logBytes`. Called once, and again only after it shrank below 60 %. */
+  /**
+   * The kept log has passed 75 % of `logBytes`, or of `logMaxAgeMs` while some consumer needs it. Called once for each, and again only
+   * after it fell below 60 %.
+   */
   onLogPressure?(pressure: LogPressure): void
   /** Default: the system's. */
   runtime?: Runtime
@@ -91,6 +97,14 @@ export interface Log {
   release(consumer: string): void
   /** Bytes of the records kept. */
   bytes(): number
+  /** When the oldest record kept was written, by this cluster's clock, ms since the epoch; undefined when none is kept. */
+  oldestTime(): number | undefined
+  /** When a record still on disk was written; undefined for any other. */
+  timeAt(index: number): Promise<number | undefined>
+  /** For whom the log is kept, and how far behind they are, slowest first. */
+  consumers(): LogConsumer[]
+  /** What the log may grow to. */
+  readonly caps: { bytes: number; records: number; ageMs: number }
   /** Gives up now what may be given up, rather than within `trimDelayMs`. */
   trim(): Promise<void>
   /** Starts a new epoch (promotion), greater than the head's: head keeps its index. Durable when resolved. */

@@ -5,7 +5,20 @@ import { optimisticStore, storeEngine } from '@lockstep/storage'
 import { commitGroups } from './commit-groups.ts'
 import type { Change } from './commit-planner.ts'
 import { checkIndex } from './index-check.ts'
-import { decodeHead, decodeLeaf, encodeHead, HEAD, INDEX, type LogState, parseIndexKey } from './layout.ts'
+import {
+  decodeHead,
+  decodeLeaf,
+  decodeRow,
+  encodeHead,
+  HEAD,
+  INDEX,
+  isFormerHead,
+  type LogState,
+  type LogTimes,
+  logKey,
+  parseIndexKey,
+} from './layout.ts'
+import { logConsumers } from './log-consumers.ts'
 import { findRubbish, logTrimmer } from './log-trimmer.ts'
 import type { LoggedStore, LoggedStoreOptions } from './logged-store.ts'
 import { LoggedTransaction } from './logged-transaction.ts'
@@ -18,6 +31,7 @@ import { storeLog } from './store-log.ts'
 import { writeGuard } from './write-guard.ts'
 
 const MIB = 1024 * 1024
+const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
  * Opens a logged store, making it when the physical store has none; one at a time per physical store, or engine (which saves
@@ -27,12 +41,13 @@ const MIB = 1024 * 1024
 export async function loggedStore(physicalStore: Store | Engine, options: LoggedStoreOptions): Promise<LoggedStore> {
   const physical = 'begin' in physicalStore ? storeEngine(physicalStore) : physicalStore
   const { runtime = systemRuntime } = options
-  const state = await openHead(physical, runtime)
+  const state = await openState(physical, runtime)
   const forest = await openForest(physical)
   const rubbish = await findRubbish(physical, state.start)
 
   const classify = (key: string) => options.classify(key)
-  const log = recordLog(physical, state, options.tailBytes ?? 16 * MIB)
+  const log = recordLog(physical, state, { tailBytes: options.tailBytes ?? 16 * MIB, runtime })
+  const consumers = logConsumers({ physical, state, recent: log.recent, now: () => runtime.now() })
   const cache = readCache(options.cacheBytes ?? 32 * MIB)
   const guard = writeGuard({
     classify,
@@ -57,13 +72,21 @@ export async function loggedStore(physicalStore: Store | Engine, options: Logged
       if (listeners.size > 0) for (const change of changes) for (const listener of listeners) tell(listener, change)
     },
   })
-  const trimmer = logTrimmer(physical, state, groups.quietly, {
-    logBytes: options.logBytes ?? 256 * MIB,
-    logRecords: options.logRecords ?? Number.POSITIVE_INFINITY,
-    trimDelayMs: options.trimDelayMs ?? 1000,
-    onLogPressure: options.onLogPressure?.bind(options),
-    runtime,
-  })
+  const caps = {
+    bytes: options.logBytes ?? 256 * MIB,
+    records: options.logRecords ?? Number.POSITIVE_INFINITY,
+    ageMs: options.logMaxAgeMs ?? DAY_MS,
+  }
+  const trimmer = logTrimmer(
+    { physical, state, consumers, quietly: groups.quietly, runtime },
+    {
+      logBytes: caps.bytes,
+      logRecords: caps.records,
+      logMaxAgeMs: caps.ageMs,
+      trimDelayMs: options.trimDelayMs ?? 1000,
+      onLogPressure: options.onLogPressure?.bind(options),
+    },
+  )
   if (rubbish) trimmer.discard(rubbish)
 
   const store = optimisticStore(physicalEngine(physical, cache, groups.beside), {
@@ -74,7 +97,7 @@ export async function loggedStore(physicalStore: Store | Engine, options: Logged
   let closing: Promise<void> | undefined
 
   return {
-    log: storeLog({ physical, log, trimmer, quietly: groups.quietly }),
+    log: storeLog({ physical, log, trimmer, consumers, caps, quietly: groups.quietly }),
     forest,
     get: (key) => store.get(key),
     getMany: (keys) => store.getMany(keys),
@@ -113,22 +136,35 @@ function tell(listener: (keys: readonly string[], source: Change['source']) => v
   }
 }
 
+async function openState(physical: Engine, runtime: Pick<Runtime, 'randomBytes'>): Promise<LogState & LogTimes> {
+  const state = await openHead(physical, runtime)
+  const [first, last] = await physical.getMany([logKey(state.start), logKey(state.index)])
+  const kept = state.start <= state.index
+  return {
+    ...state,
+    startTime: kept && first ? decodeRow(first).time : undefined,
+    lastTime: kept && last ? decodeRow(last).time : 0,
+  }
+}
+
 async function openHead(physical: Engine, runtime: Pick<Runtime, 'randomBytes'>): Promise<LogState> {
   const stored = await physical.get(HEAD)
-  if (stored) return decodeHead(stored)
-  // Random, so that the empty histories of two clusters differ.
-  const { epoch, index, digest } = genesisCursor(runtime.randomBytes(16))
-  const state: LogState = {
-    epoch,
-    index,
-    digest,
-    bytes: 0,
-    start: index + 1,
-    digestBeforeStart: digest,
-    bytesBeforeStart: 0,
-  }
+  if (stored && !isFormerHead(stored)) return decodeHead(stored)
+  const state = stored ? withoutRows(decodeHead(stored)) : newState(runtime)
   await physical.write([{ type: 'put', key: HEAD, value: encodeHead(state) }])
   return state
+}
+
+/** The same place in the same history, with no record kept. Who was not at that place has to compare. */
+function withoutRows(state: LogState): LogState {
+  const { index, digest, bytes } = state
+  return { ...state, start: index + 1, digestBeforeStart: digest, bytesBeforeStart: bytes }
+}
+
+function newState(runtime: Pick<Runtime, 'randomBytes'>): LogState {
+  // Random, so that the empty histories of two clusters differ.
+  const { epoch, index, digest } = genesisCursor(runtime.randomBytes(16))
+  return { epoch, index, digest, bytes: 0, start: index + 1, digestBeforeStart: digest, bytesBeforeStart: 0 }
 }
 
 async function openForest(physical: Engine): Promise<MerkleForest> {

@@ -2,19 +2,33 @@ import type { Cursor, WalOperation, WalRecord } from '@lockstep/replication'
 import { decodeRecord, encodeRecord, nextDigest } from '@lockstep/replication'
 import type { Engine, WriteOperation } from '@lockstep/storage'
 import { LoggedStoreError } from './errors.ts'
-import { corrupt, decodeRow, encodeHead, encodeRow, HEAD, indexOfLogKey, LOG, type LogState, logKey } from './layout.ts'
+import {
+  corrupt,
+  decodeRow,
+  encodeHead,
+  encodeRow,
+  HEAD,
+  indexOfLogKey,
+  LOG,
+  type LogState,
+  type LogTimes,
+  logKey,
+} from './layout.ts'
 import { logTail, type TailRecord } from './log-tail.ts'
+import type { Runtime } from './runtime.ts'
 
 /** Appends of one commit group, on their way to the disk. */
 export interface StagedAppends {
-  readonly state: LogState
+  readonly state: LogState & LogTimes
   append(operations: readonly WalOperation[]): void
   /** Rows and head to be written with the group; empty when nothing was appended. */
   writes(): WriteOperation[]
 }
 
 export interface RecordLog {
-  readonly state: LogState
+  readonly state: LogState & LogTimes
+  /** What is in memory of a record. */
+  recent(index: number): TailRecord | undefined
   /** `keep` false advances the head without rows, and gives up the rows there are. */
   stage(keep: boolean): StagedAppends
   /** The staged appends are durable. Returns the range of rows given up, if any. */
@@ -30,7 +44,11 @@ export interface RecordLog {
 /** Reads from disk go in pieces of at most this many rows. */
 const READ_ROWS = 128
 
-export function recordLog(physical: Engine, state: LogState, tailBytes: number): RecordLog {
+export function recordLog(
+  physical: Engine,
+  state: LogState & LogTimes,
+  { tailBytes, runtime }: { tailBytes: number; runtime: Pick<Runtime, 'now'> },
+): RecordLog {
   const tail = logTail(tailBytes)
   const listeners = new Set<(head: Cursor) => void>()
   const pending = new WeakMap<StagedAppends, TailRecord[]>()
@@ -74,8 +92,11 @@ export function recordLog(physical: Engine, state: LogState, tailBytes: number):
 
   return {
     state,
+    recent: tail.at,
     stage(keep) {
       const next = { ...state }
+      // A clock that was set back must not make newer records seem older than those before them.
+      next.lastTime = Math.max(next.lastTime, Math.floor(runtime.now()))
       const entries: TailRecord[] = []
       const rows: WriteOperation[] = []
       const staged: StagedAppends = {
@@ -87,13 +108,15 @@ export function recordLog(physical: Engine, state: LogState, tailBytes: number):
           next.digest = nextDigest(next.digest, body)
           next.bytes += body.byteLength
           if (keep) {
-            const value = encodeRow({ digest: next.digest, bytes: next.bytes, body })
-            rows.push({ type: 'put', key: logKey(record.index), value })
-            entries.push({ record, digest: next.digest, size: body.byteLength })
+            const { digest, bytes, lastTime: time } = next
+            next.startTime ??= time
+            rows.push({ type: 'put', key: logKey(record.index), value: encodeRow({ digest, bytes, time, body }) })
+            entries.push({ record, digest, bytes, time, size: body.byteLength })
           } else {
             next.start = next.index + 1
             next.digestBeforeStart = next.digest
             next.bytesBeforeStart = next.bytes
+            next.startTime = undefined
           }
         },
         writes() {

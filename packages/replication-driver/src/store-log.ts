@@ -1,6 +1,7 @@
 import type { Engine } from '@lockstep/storage'
 import { LoggedStoreError } from './errors.ts'
-import { encodeHead, HEAD } from './layout.ts'
+import { decodeRow, encodeHead, HEAD, logKey } from './layout.ts'
+import type { LogConsumers } from './log-consumers.ts'
 import type { LogTrimmer } from './log-trimmer.ts'
 import type { Log } from './logged-store.ts'
 import type { RecordLog } from './record-log.ts'
@@ -9,11 +10,13 @@ export interface StoreLogComponents {
   physical: Engine
   log: RecordLog
   trimmer: LogTrimmer
+  consumers: LogConsumers
+  caps: Log['caps']
   quietly<T>(body: () => Promise<T>): Promise<T>
 }
 
 /** The log of a logged store as others see it. */
-export function storeLog({ physical, log, trimmer, quietly }: StoreLogComponents): Log {
+export function storeLog({ physical, log, trimmer, consumers, caps, quietly }: StoreLogComponents): Log {
   const { state } = log
   return {
     head: log.head,
@@ -25,6 +28,16 @@ export function storeLog({ physical, log, trimmer, quietly }: StoreLogComponents
     release: trimmer.release,
     trim: trimmer.trim,
     bytes: () => state.bytes - state.bytesBeforeStart,
+    oldestTime: () => state.startTime,
+    async timeAt(index) {
+      if (index < state.start || index > state.index) return undefined
+      const held = log.recent(index)
+      if (held) return held.time
+      const row = await physical.get(logKey(index))
+      return row && decodeRow(row).time
+    },
+    consumers: () => consumers.list().sort((a, b) => a.index - b.index),
+    caps,
     startEpoch: (epoch) =>
       quietly(async () => {
         if (!Number.isSafeInteger(epoch) || epoch <= state.epoch) {

@@ -194,6 +194,6 @@ test('two empty logs have different beginnings', async () => {
 
 test('a newer format is left alone', async () => {
   const disk = memoryEngine()
-  await disk.write([{ type: 'put', key: 'h', value: bytes('\u0002whatever') }])
+  await disk.write([{ type: 'put', key: 'h', value: bytes('\u0003whatever') }])
   await expect(open(disk)).rejects.toMatchObject({ code: 'REPLICATION_NEWER_FORMAT' })
 })
