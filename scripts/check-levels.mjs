@@ -15,6 +15,7 @@ const forbidden = [
   ['packages/core', '@lockstep/engines'],
   ['packages/core', '@lockstep/storage-level'],
   ['packages/dev-env', '@lockstep/core'],
+  ['packages/simulation', '@lockstep/core'],
 ]
 
 let failed = 0

@@ -1,0 +1,2 @@
+export { SimulationFailure } from './failure.ts'
+export { type Outcome, simulate } from './simulate.ts'
