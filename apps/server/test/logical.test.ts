@@ -261,6 +261,24 @@ describe('replies', () => {
     expect(await server.send('/v1/a')).toMatchObject({ status, json: { errors: [] } })
   })
 
+  test('names the state it was given in, also when nothing is there', async () => {
+    core.answer = () => ({ status: 204, index: 'aW5kZXg=' })
+    expect((await server.send('/v1/a')).headers['x-vault-index']).toBe('aW5kZXg=')
+    core.answer = () => ({ status: 200, index: 'aW5kZXg=', raw: { contentType: 'text/plain', body: 'raw' } })
+    expect((await server.send('/v1/a')).headers['x-vault-index']).toBe('aW5kZXg=')
+    core.answer = () => {
+      throw Object.assign(new CoreError('CORE_NOT_FOUND', ''), { index: 'aW5kZXg=' })
+    }
+    expect(await server.send('/v1/a')).toMatchObject({ status: 404, headers: { 'x-vault-index': 'aW5kZXg=' } })
+    core.answer = () => ({ status: 204 })
+    expect((await server.send('/v1/a')).headers).not.toHaveProperty('x-vault-index')
+  })
+
+  test('several states in headers of one name, as clients send them, come as a list', async () => {
+    await server.send('/v1/a', { headers: { 'X-Vault-Index': ['one', 'two'] as never } })
+    expect(last().headers['x-vault-index']).toBe('one, two')
+  })
+
   test('a standby sends the client to the active node', async () => {
     core.answer = () => {
       throw new CoreError('CORE_STANDBY', 'Vault is in standby mode')

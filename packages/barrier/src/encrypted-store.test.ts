@@ -72,6 +72,48 @@ describe('the encrypted store', () => {
   })
 })
 
+describe('with a keyring that can be renewed', () => {
+  function renewable(renewed: boolean) {
+    const raw = memoryStore()
+    let keyring = createKeyring()
+    const next = keyring.clone()
+    next.rotate()
+    const terms: number[] = []
+    const renew = async (term: number): Promise<boolean> => {
+      terms.push(term)
+      if (renewed) keyring = next
+      return renewed
+    }
+    return { raw, next, terms, store: encryptedStore(raw, () => keyring, { renew }) }
+  }
+
+  test('a record of a later term is opened after that, however it is read', async () => {
+    for (const read of [
+      (store: Store) => store.get('a'),
+      async (store: Store) => (await store.getMany(['a', 'none']))[0],
+      async (store: Store) => {
+        for await (const [, value] of store.scan()) return value
+        return undefined
+      },
+      async (store: Store) => (await store.begin()).get('a'),
+    ]) {
+      const { raw, next, terms, store } = renewable(true)
+      await raw.put('a', next.seal('a', text('1')))
+      expect(await read(store)).toEqual(text('1'))
+      expect(terms).toEqual([2])
+    }
+  })
+
+  test('one that still does not open is refused', async () => {
+    const { raw, next, store, terms } = renewable(false)
+    await raw.put('a', next.seal('a', text('1')))
+    await expect(store.get('a')).rejects.toMatchObject(refused)
+    await raw.put('b', text('short'))
+    await expect(store.get('b')).rejects.toMatchObject(refused)
+    expect(terms).toEqual([2])
+  })
+})
+
 describe('store compliance', () => {
   storeCompliance({ test, factory: async () => ({ store: encryptedStore(memoryStore(), createKeyring()) }) })
 })

@@ -1,5 +1,5 @@
 export { type Aead, KEY_BYTES, NONCE_BYTES, TAG_BYTES } from './aead.ts'
-export { encryptedStore } from './encrypted-store.ts'
+export { type EncryptedStoreOptions, encryptedStore } from './encrypted-store.ts'
 export { BarrierError, type BarrierErrorCode } from './errors.ts'
 export {
   createKeyring,

@@ -91,6 +91,14 @@ export interface CoreResponse {
   /** A JSON body without envelope. */
   bare?: unknown
   raw?: { contentType: string; body: Uint8Array | string }
+  /** `X-Vault-Index`: the state the answer was given in. */
+  index?: string
+}
+
+/** A place in a cluster's log. Epochs count promotions; a later one is after any index of an earlier one. */
+export interface LogPlace {
+  epoch: number
+  index: number
 }
 
 /**
@@ -133,6 +141,8 @@ export type CoreErrorCode =
 export class CoreError extends Error {
   override readonly name = 'CoreError'
   readonly code: CoreErrorCode
+  /** As of a response. */
+  index?: string
   constructor(code: CoreErrorCode, message: string, options?: ErrorOptions) {
     super(message, options)
     this.code = code
@@ -429,8 +439,18 @@ export interface MountTable {
   close(): Promise<void>
 }
 
-/** Runs a request on the performance primary and brings back the backend's response, before tokens or leases are made of it. */
+export interface PrimaryAnswer {
+  response: BackendResponse | undefined
+  /** The primary's log when it had answered. */
+  place: LogPlace
+}
+
+/**
+ * Runs a request on the performance primary and brings back the backend's response, before tokens or leases are made of it. With
+ * `untilApplied` (default) it resolves when what the request did is applied here, or with a warning after best_effort_wal_wait_duration.
+ */
 export type ForwardToPrimary = (
   request: CoreRequest,
   caller: TokenEntry | undefined,
-) => Promise<BackendResponse | undefined>
+  options?: { untilApplied?: boolean; timeoutMs?: number },
+) => Promise<PrimaryAnswer>

@@ -7,7 +7,7 @@ import { type ClusterListener, clusterListener } from '@lockstep/replication-tra
 import type { AutoSeal } from '@lockstep/seal'
 import { type LeaderLock, memoryStore, type Store } from '@lockstep/storage'
 import type { CoreRequest } from '../src/contracts.ts'
-import { type Core, createCore } from '../src/core.ts'
+import { type Core, type CoreOptions, createCore } from '../src/core.ts'
 
 /** Plain values by path; a value `refuse` is refused. */
 const kv: BackendFactory = ({ storage }): Backend => ({
@@ -34,6 +34,8 @@ export interface Answer {
   wrapToken?: string
   code?: string
   error?: string
+  /** X-Vault-Index, shown when `headers` were given. */
+  index?: string
 }
 
 export interface Node {
@@ -47,7 +49,7 @@ export interface Node {
     operation: CoreRequest['operation'],
     path: string,
     data?: Record<string, unknown>,
-    options?: { token?: string },
+    options?: { token?: string; headers?: Record<string, string> },
   ): Promise<Answer>
   status(kind: Kind): Promise<Record<string, unknown>>
   init(shares?: number, threshold?: number): Promise<void>
@@ -69,6 +71,8 @@ export interface NodeOptions {
   clusterName?: string
   /** Cap of the retained log. */
   logBytes?: number
+  /** Over the defaults. */
+  core?: Partial<CoreOptions>
   factories?: { secret: ReadonlyMap<string, BackendFactory>; auth: ReadonlyMap<string, BackendFactory> }
 }
 
@@ -106,6 +110,7 @@ export async function startNode(options: NodeOptions = {}): Promise<Node> {
       clusterAddress: `https://127.0.0.1:${listener.address.port}`,
       ...{ defaultLeaseTtl: 3600, maxLeaseTtl: 7200, walWaitMs: 2000 },
       ...(options.logBytes === undefined ? {} : { logBytes: options.logBytes }),
+      ...options.core,
     },
   ).catch(async (error) => {
     await listener.close()
@@ -118,19 +123,20 @@ export async function startNode(options: NodeOptions = {}): Promise<Node> {
     ...{ core, store, logged },
     token: '',
     keys: [],
-    async ask(operation, path, data = {}, { token = node.token } = {}) {
+    async ask(operation, path, data = {}, { token = node.token, headers } = {}) {
       try {
-        const { status, envelope } = await core.handle(request(operation, path, data, token))
+        const { status, envelope, index } = await core.handle(request(operation, path, data, token, headers))
         return {
           status,
+          ...(headers === undefined || index === undefined ? {} : { index }),
           data: envelope?.data ?? null,
           warnings: envelope?.warnings ?? null,
           ...(envelope?.auth ? { auth: envelope.auth } : {}),
           ...(envelope?.wrap_info ? { wrapToken: envelope.wrap_info.token } : {}),
         }
       } catch (error) {
-        const { code, message } = error as { code: string; message: string }
-        return { code, error: message }
+        const { code, message, index } = error as { code: string; message: string; index?: string }
+        return { code, error: message, ...(headers === undefined || index === undefined ? {} : { index }) }
       }
     },
     async status(kind) {
@@ -181,10 +187,11 @@ function request(
   path: string,
   data: Record<string, unknown>,
   clientToken: string,
+  headers: Record<string, string> = {},
 ): CoreRequest {
   return {
     ...{ id: 'test', operation, path, data, clientToken },
-    ...{ headers: {}, remoteAddress: '127.0.0.1', remotePort: 1, wrapTtl: 0, wrapFormat: '' },
+    ...{ headers, remoteAddress: '127.0.0.1', remotePort: 1, wrapTtl: 0, wrapFormat: '' },
   }
 }
 

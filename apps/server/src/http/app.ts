@@ -61,9 +61,9 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
   const duration = options.maxRequestDuration ?? 90_000
 
   const fail = (response: ServerResponse, error: unknown): void => {
-    const { status, text, close } = errorReply(error, log)
+    const { status, text, close, index } = errorReply(error, log)
     const echo = (response.req as ExchangeMessage).exchange?.echo
-    reply.json(response, status, text, close ? { ...echo, Connection: 'close' } : echo)
+    reply.json(response, status, text, close ? { ...echo, Connection: 'close' } : echo, index)
   }
 
   /** False when the request has been answered here. */

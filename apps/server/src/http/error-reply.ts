@@ -18,6 +18,8 @@ export interface ErrorReply {
   status: number
   text: string
   close: boolean
+  /** X-Vault-Index. */
+  index?: string
 }
 
 export function errorReply(error: unknown, log: Log): ErrorReply {
@@ -25,7 +27,8 @@ export function errorReply(error: unknown, log: Log): ErrorReply {
   const code = errorCode(error)
   // By code, not class: core may be linked twice.
   if (code !== undefined && Object.hasOwn(STATUS, code)) {
-    return { status: STATUS[code as CoreErrorCode], text: errorsText((error as Error).message), close: false }
+    const { message, index } = error as Error & { index?: string }
+    return { status: STATUS[code as CoreErrorCode], text: errorsText(message), close: false, index }
   }
   log.error('request failed with an internal error', describe(error))
   return { status: 500, text: errorsText('internal error'), close: false }

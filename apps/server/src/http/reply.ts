@@ -8,13 +8,20 @@ import type { ServerResponse } from 'node:http'
 export type StatusHeaders = Readonly<Record<string, Readonly<Record<string, string>>>>
 
 export interface Replier {
-  /** A JSON text with every reply's headers. `text` is sent as it is; none for 204. */
-  json(response: ServerResponse, status: number, text: string, extra?: Readonly<Record<string, string>>): void
+  /** A JSON text with every reply's headers. `text` is sent as it is; none for 204. `index`: X-Vault-Index. */
+  json(
+    response: ServerResponse,
+    status: number,
+    text: string,
+    extra?: Readonly<Record<string, string>>,
+    index?: string,
+  ): void
   raw(
     response: ServerResponse,
     status: number,
     body: Uint8Array | string,
     extra: Readonly<Record<string, string>>,
+    index?: string,
   ): void
 }
 
@@ -46,6 +53,7 @@ export function replier(custom: StatusHeaders = {}): Replier {
     status: number,
     body: Uint8Array | string,
     extra: Readonly<Record<string, string>> | undefined,
+    index: string | undefined,
   ): void {
     // After a timeout or a hang-up there is nobody left to answer.
     if (response.headersSent || response.destroyed) return
@@ -60,6 +68,7 @@ export function replier(custom: StatusHeaders = {}): Replier {
       }
       for (const name of Object.keys(extra)) headers.push(name, extra[name]!)
     }
+    if (index !== undefined) headers.push('X-Vault-Index', index)
     if (status === 204) {
       response.writeHead(status, headers)
       response.end()

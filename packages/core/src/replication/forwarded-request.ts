@@ -4,7 +4,7 @@
  */
 import { type BackendResponse, decodeExactJson, encodeExactJson } from '@lockstep/backend'
 import type { Plain } from '@lockstep/replication'
-import { CoreError, type CoreRequest, type TokenEntry } from '../contracts.ts'
+import { CoreError, type CoreRequest, type LogPlace, type TokenEntry } from '../contracts.ts'
 
 export const FORWARD = 'forward'
 
@@ -28,8 +28,8 @@ export interface ForwardedRequest {
 
 export interface ForwardedAnswer {
   response: BackendResponse | undefined
-  /** The primary's last log index once the request was done: what the secondary must have applied to see its effects. */
-  index: number
+  /** The primary's log once the request was done: what the secondary must have applied to see its effects. */
+  place: LogPlace
 }
 
 const OPERATIONS: readonly string[] = ['create', 'read', 'update', 'patch', 'delete', 'list']
@@ -78,10 +78,11 @@ export function decodeForwardedRequest(body: Plain): ForwardedRequest {
   return { ...(head as unknown as ForwardedRequest), caller, data: part(body, 'data') }
 }
 
-export function encodeForwardedAnswer({ response, index }: ForwardedAnswer): Plain {
-  if (response === undefined) return { index, response: null, raw: null }
+export function encodeForwardedAnswer({ response, place: { epoch, index } }: ForwardedAnswer): Plain {
+  if (response === undefined) return { epoch, index, response: null, raw: null }
   const { raw, ...rest } = response
   return {
+    epoch,
     index,
     response: encodeExactJson(rest as Record<string, unknown>),
     raw: raw ? { contentType: raw.contentType, body: raw.body } : null,
@@ -89,12 +90,21 @@ export function encodeForwardedAnswer({ response, index }: ForwardedAnswer): Pla
 }
 
 export function decodeForwardedAnswer(body: Plain): ForwardedAnswer {
-  const answer = body as { index?: unknown; response?: unknown; raw?: BackendResponse['raw'] | null } | null
-  if (typeof answer?.index !== 'number') throw new CoreError('CORE_UNAVAILABLE', 'the primary gave a malformed answer')
-  if (!(answer.response instanceof Uint8Array)) return { index: answer.index, response: undefined }
+  const answer = body as
+    | { epoch?: unknown; index?: unknown; response?: unknown; raw?: BackendResponse['raw'] | null }
+    | null
+    | undefined
+  const { epoch, index } = answer ?? {}
+  if (!isCount(epoch) || !isCount(index)) throw new CoreError('CORE_UNAVAILABLE', 'the primary gave a malformed answer')
+  const place: LogPlace = { epoch, index }
+  if (!(answer?.response instanceof Uint8Array)) return { place, response: undefined }
   const response: BackendResponse = decodeExactJson(answer.response)
   if (answer.raw) response.raw = answer.raw
-  return { index: answer.index, response }
+  return { place, response }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 function part(body: Plain, name: string): Record<string, unknown> {

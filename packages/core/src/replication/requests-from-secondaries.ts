@@ -31,7 +31,7 @@ export function requestsFromSecondaries(components: RequestsFromSecondariesCompo
     }
     if (method === FORWARD && forwarded !== undefined) {
       const response = await forwarded(secondaryId, decodeForwardedRequest(body))
-      return encodeForwardedAnswer({ response, index: store.log.head().index })
+      return encodeForwardedAnswer({ response, place: store.log.head() })
     }
     throw new CoreError(
       'CORE_INVALID_REQUEST',

@@ -3,12 +3,14 @@ import type { BackendResponse } from '@lockstep/backend'
 import { pathsFilter } from '@lockstep/paths-filter'
 import type { HeartbeatStatus } from '@lockstep/replication'
 import type { ClusterListener } from '@lockstep/replication-transport'
+import type { Followed } from '../consistency/consistency.ts'
 import { type Clock, CoreError, type Log, type WrappingStore } from '../contracts.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
 import { type Canary, canary } from './canary.ts'
 import { diagnostician } from './diagnostics-roles.ts'
 import type { AuthorizesDr } from './dr-authorization.ts'
+import { followedLog } from './followed-log.ts'
 import { forwardError } from './forward-error.ts'
 import { decodeForwardedAnswer, encodeForwardedRequest, FORWARD, type ForwardedRequest } from './forwarded-request.ts'
 import { inspector } from './inspect-roles.ts'
@@ -64,6 +66,9 @@ export interface Roles extends ReplicationManager {
   /** Mounts moved or vanished: what secondaries may hold may differ. */
   mountsChanged(): void
   isPerformanceSecondary(): boolean
+  /** Id of the performance replication set this cluster is in, "" when it is in none; and on a secondary of it how far it has come. */
+  readonly performanceSet: string
+  readonly followed: Followed | undefined
   /** What the link to the primary has shown, on a secondary that has one. */
   upstream(): HeartbeatStatus | undefined
 }
@@ -175,6 +180,11 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     mountsChanged() {
       for (const role of Object.values(primaries)) role.viewsChanged()
     },
+    performanceSet: stored.performance.mode === 'disabled' ? '' : stored.performance.clusterId,
+    followed:
+      stored.performance.mode === 'secondary'
+        ? await followedLog(store.logged, stored.performance, () => secondaries.performance)
+        : undefined,
     upstream: () => (secondaries.dr ?? secondaries.performance)?.heartbeat(),
     isPerformanceSecondary: () => stored.performance.mode === 'secondary',
     mode: (kind) => stored[kind].mode,
@@ -236,14 +246,14 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
       (await operationTokens.check(token)) || ((await components.authorizesDr?.(token, request)) ?? false),
     deleteOperationToken: () => operationTokens.delete(),
 
-    async forward(request, caller) {
+    async forward(request, caller, { untilApplied = true, timeoutMs = options.forwardTimeoutMs ?? 30_000 } = {}) {
       try {
         const role = secondary('performance')
-        const timeoutMs = options.forwardTimeoutMs ?? 30_000
         const body = await role.request(FORWARD, encodeForwardedRequest(request, caller), { timeoutMs })
-        const { response, index } = decodeForwardedAnswer(body)
-        if (await role.applied(index, options.walWaitMs)) return response
-        return { ...response, warnings: [...(response?.warnings ?? []), STALE] }
+        const answer = decodeForwardedAnswer(body)
+        if (!untilApplied || (await role.applied(answer.place.index, options.walWaitMs))) return answer
+        const { response, place } = answer
+        return { response: { ...response, warnings: [...(response?.warnings ?? []), STALE] }, place }
       } catch (error) {
         throw forwardError(error)
       }

@@ -1,4 +1,4 @@
-import type { CoreRequest, RoutedMount, TokenEntry } from '../contracts.ts'
+import type { CoreRequest, LogPlace, RoutedMount, TokenEntry } from '../contracts.ts'
 import { type Access, aclOf, authorize, existenceCheck } from './authorization.ts'
 import { backendRequest, pathBelow } from './backend-request.ts'
 import { withinBoundCidrs } from './bound-cidrs.ts'
@@ -11,14 +11,21 @@ export interface Admission extends Access {
   open: boolean
   /** The token has spent its last use: it is revoked once the request is done. */
   lastUse: boolean
+  /** The state that the request asks for is not here: only the primary may answer. */
+  behind: boolean
+  /** Where the primary was when it answered. */
+  reached: LogPlace | undefined
 }
 
 /** Where a wrapping token alone, in the token header, is all a client needs. */
 const byWrappingToken = new Set(['sys/wrapping/unwrap', 'sys/wrapping/rewrap', 'sys/wrapping/lookup'])
 
-export function newAdmission(request: CoreRequest, mount: RoutedMount | undefined): Admission {
-  const open = mount !== undefined && isOpen(request, mount)
-  return { open, token: undefined, acl: undefined, decision: undefined, operation: request.operation, lastUse: false }
+export function newAdmission(request: CoreRequest, mount: RoutedMount | undefined, behind = false): Admission {
+  return {
+    open: mount !== undefined && isOpen(request, mount),
+    ...{ token: undefined, acl: undefined, decision: undefined, operation: request.operation },
+    ...{ lastUse: false, behind, reached: undefined },
+  }
 }
 
 function isOpen(request: CoreRequest, mount: RoutedMount): boolean {

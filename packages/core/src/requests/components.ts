@@ -1,3 +1,4 @@
+import type { Consistency } from '../consistency/consistency.ts'
 import type {
   AuditBroker,
   Clock,
@@ -25,6 +26,8 @@ export interface RequestComponents {
   forward?: ForwardToPrimary
   /** Default: never. */
   isPerformanceSecondary?(): boolean
+  /** Default: answers name no state, and states that requests name are not looked at. */
+  consistency?: Consistency
   /** This cluster's API address, for the `addr` claim of JWT wrapping tokens. */
   apiAddress?(): string
 }

@@ -17,7 +17,7 @@ type HandleForwarded = (
 ) => Promise<BackendResponse | undefined>
 
 export function forwardedHandler(components: RequestComponents, audit: RequestAudit): HandleForwarded {
-  const { policies, log } = components
+  const { policies, log, consistency } = components
 
   return async (forwarded, allowed) => {
     const { caller } = forwarded
@@ -40,6 +40,7 @@ export function forwardedHandler(components: RequestComponents, audit: RequestAu
         }
       }
       await audit.request(request, mount, access)
+      consistency?.assertHere(request.headers)
       if (mount === undefined) throw noHandler(request.path)
       if (mount.builtin && request.data.local) {
         throw new CoreError('CORE_INVALID_REQUEST', 'what is local to one cluster cannot be made for another')

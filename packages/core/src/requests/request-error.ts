@@ -60,6 +60,10 @@ export function policyDenial(): CoreError {
   return new CoreError('CORE_PERMISSION_DENIED', multierror('permission denied'))
 }
 
+export function isDenial(error: unknown): boolean {
+  return error instanceof CoreError && error.code === 'CORE_PERMISSION_DENIED'
+}
+
 export function noHandler(path: string, reason = 'route entry not found'): CoreError {
   return new CoreError('CORE_NOT_FOUND', `no handler for route "${path}". ${reason}.`)
 }

@@ -1,4 +1,5 @@
 import type { BackendResponse } from '@lockstep/backend'
+import { notPresent } from '../consistency/consistency.ts'
 import {
   type CoreBackendResponse,
   CoreError,
@@ -8,14 +9,14 @@ import {
 } from '../contracts.ts'
 import type { ForwardedRequest } from '../replication/forwarded-request.ts'
 import { type Admission, admit, newAdmission } from './admission.ts'
-import { backendCall } from './backend-call.ts'
+import { backendCall, callBehind } from './backend-call.ts'
 import type { RequestComponents } from './components.ts'
 import { type Made, shaped } from './envelope.ts'
 import { forwardedHandler } from './forwarded-handler.ts'
 import { leasedSecret } from './leased-secret.ts'
 import { loginToken } from './login.ts'
 import { requestAudit } from './request-audit.ts'
-import { clientError, noHandler } from './request-error.ts'
+import { clientError, isDenial, noHandler } from './request-error.ts'
 import { wantsWrapping, wrappedResponse } from './wrapped-response.ts'
 
 export interface RequestHandler {
@@ -34,7 +35,7 @@ export interface RequestHandler {
 
 /** Token, policy, audit, routing, lease, wrapping, audit: the way of every request. */
 export function requestHandler(components: RequestComponents): RequestHandler {
-  const { mounts, tokens, log } = components
+  const { mounts, tokens, log, consistency } = components
   const audit = requestAudit(components.audit, components.clock, log)
 
   async function answer(
@@ -42,10 +43,27 @@ export function requestHandler(components: RequestComponents): RequestHandler {
     mount: RoutedMount | undefined,
     admission: Admission,
   ): Promise<CoreResponse> {
+    if (admission.behind) {
+      const backendResponse = await callBehind(components, request, admission)
+      return answerOf(request, mount ?? mounts.route(request.path), admission, backendResponse)
+    }
     if (mount === undefined) throw noHandler(request.path)
     if (mount.entry.tainted) throw noHandler(request.path, 'route entry is tainted')
-    const backendResponse = await backendCall(components, request, mount, admission)
-    const made = isPlain(backendResponse) ? undefined : await make(request, mount, admission, backendResponse)
+    return answerOf(request, mount, admission, await backendCall(components, request, mount, admission))
+  }
+
+  async function answerOf(
+    request: CoreRequest,
+    mount: RoutedMount | undefined,
+    admission: Admission,
+    backendResponse: CoreBackendResponse | undefined,
+  ): Promise<CoreResponse> {
+    let made: Made | undefined
+    if (!isPlain(backendResponse)) {
+      // No token or lease without the mount it belongs to, which has yet to arrive.
+      if (mount === undefined) throw notPresent()
+      made = await make(request, mount, admission, backendResponse)
+    }
     const response = allowedHeaders(shaped(request, admission.operation, backendResponse, made), mount)
     return wantsWrapping(request, response) ? wrappedResponse(components, request, response) : response
   }
@@ -72,10 +90,23 @@ export function requestHandler(components: RequestComponents): RequestHandler {
     if (isWrite(request) && request.path.endsWith('/')) {
       throw new CoreError('CORE_INVALID_REQUEST', "cannot write to a path ending in '/'")
     }
+    const gated = consistency !== undefined && !isAboutThisNode(request.path)
+    const here = gated ? consistency.present(request.headers) : true
+    const behind = here !== true && !(await here)
     const mount = mounts.route(request.path)
-    const admission = newAdmission(request, mount)
+    const admission = newAdmission(request, mount, behind)
+    /** Of an older state than the client has seen there is nothing to tell. */
+    const index = (): string | undefined => {
+      const { reached } = admission
+      return gated && !(behind && reached === undefined) ? consistency.index(reached) : undefined
+    }
     try {
-      return await audited(request, mount, admission)
+      const response = await audited(request, mount, admission)
+      response.index = index()
+      return response
+    } catch (error) {
+      if (error instanceof CoreError) error.index = index()
+      throw error
     } finally {
       if (admission.lastUse && admission.token !== undefined) {
         await tokens.revoke(admission.token.id).catch((error) => {
@@ -95,7 +126,13 @@ export function requestHandler(components: RequestComponents): RequestHandler {
       try {
         await admit(components, request, mount, admission)
       } catch (error) {
-        const refused = clientError(error, true, log, request.id)
+        // What is refused here by an older state may be allowed by the one asked for.
+        const refused = clientError(
+          admission.behind && isDenial(error) ? notPresent(error) : error,
+          true,
+          log,
+          request.id,
+        )
         await audit.request(request, mount, admission, refused.message)
         throw refused
       }
@@ -115,6 +152,11 @@ export function requestHandler(components: RequestComponents): RequestHandler {
   return { handle, handleForwarded: forwardedHandler(components, audit) }
 }
 
+/** What operators look at and act by when a secondary lags must not wait for it. */
+function isAboutThisNode(path: string): boolean {
+  return path.startsWith('sys/replication/') || path === 'sys/seal' || path === 'sys/step-down'
+}
+
 function isPlain(response: CoreBackendResponse | undefined): response is undefined {
   return (
     response === undefined ||
@@ -130,9 +172,9 @@ function isWrite(request: CoreRequest): boolean {
 }
 
 /** A plug-in's response headers reach the client only where the mount allows them. */
-function allowedHeaders(response: CoreResponse, mount: RoutedMount): CoreResponse {
-  if (response.headers === undefined || mount.builtin) return response
-  const allowed = new Set((mount.entry.config.allowed_response_headers ?? []).map((name) => name.toLowerCase()))
+function allowedHeaders(response: CoreResponse, mount: RoutedMount | undefined): CoreResponse {
+  if (response.headers === undefined || mount?.builtin) return response
+  const allowed = new Set((mount?.entry.config.allowed_response_headers ?? []).map((name) => name.toLowerCase()))
   const headers = Object.fromEntries(
     Object.entries(response.headers).filter(([name]) => allowed.has(name.toLowerCase())),
   )

@@ -1,5 +1,5 @@
 /** One generation of a cluster's storage, opened: the log over the physical store and, once unsealed, the barrier over the log. */
-import { encryptedStore, type Keyring } from '@lockstep/barrier'
+import { type EncryptedStoreOptions, encryptedStore, type Keyring } from '@lockstep/barrier'
 import { type LoggedStore, loggedStore } from '@lockstep/replication-driver'
 import type { Store } from '@lockstep/storage'
 import { type ClassRules, classRules, vaultRules } from '@lockstep/storage-classes'
@@ -19,7 +19,7 @@ export interface ClusterStore {
   /** Cap of the retained write-ahead log, bytes. */
   readonly logBytes: number
   /** The encrypted view. */
-  barrier(keyring: () => Keyring): Store
+  barrier(keyring: () => Keyring, options?: EncryptedStoreOptions): Store
   close(): Promise<void>
 }
 
@@ -56,7 +56,7 @@ export async function openClusterStore(physical: Store, log: Log, options: Clust
     classes,
     modes,
     logBytes,
-    barrier: (keyring) => encryptedStore(logged, keyring),
+    barrier: (keyring, options) => encryptedStore(logged, keyring, options),
     close: () => logged.close(),
   }
 }

@@ -53,6 +53,31 @@ test('a keyring that another end has stored takes the place of this one', async 
   expect(keys.keyring().activeTerm).toBe(2)
 })
 
+test('a record under a term that is stored and not loaded yet is read all the same', async () => {
+  const { keys, store } = await bench()
+  const other = keys.keyring().clone()
+  other.rotate()
+  await store.logged.put(sealKeys.keyring, other.encrypt())
+  const names = ['sys/policy/a', 'sys/policy/b']
+  for (const name of names) await store.logged.put(name, other.seal(name, Buffer.from(name)))
+  const { barrier } = keys
+  const values = await Promise.all(names.map((name) => barrier.get(name)))
+  expect(values.map((value) => Buffer.from(value!).toString())).toEqual(names)
+  expect(keys.keyring().activeTerm).toBe(2)
+})
+
+test('a record under a term that nobody stored, and a damaged one, are refused', async () => {
+  const { keys, store } = await bench()
+  const other = keys.keyring().clone()
+  other.rotate()
+  await store.logged.put('sys/policy/a', other.seal('sys/policy/a', Buffer.from('x')))
+  const { barrier } = keys
+  await expect(barrier.get('sys/policy/a')).rejects.toMatchObject({ code: 'BARRIER_DECRYPTION_FAILED' })
+  const moved = keys.keyring().seal('sys/policy/c', Buffer.from('x'))
+  await store.logged.put('sys/policy/b', moved)
+  await expect(barrier.get('sys/policy/b')).rejects.toMatchObject({ code: 'BARRIER_DECRYPTION_FAILED' })
+})
+
 test('the operator key is handed out as a copy; dropping the keys overwrites them', async () => {
   const { keys } = await bench()
   const handedOut = await keys.operatorKey()

@@ -89,6 +89,15 @@ export function unsealedKeys(store: () => ClusterStore, autoSeal: AutoSeal | und
     return config
   }
 
+  /** Replication stores a new keyring before the first record under its new term, and it is read a moment later. */
+  function renew(term: number): Promise<boolean> {
+    const known = (): boolean => present().keyring.activeTerm >= term
+    if (known()) return Promise.resolve(false)
+    return inTurn(async () => {
+      if (!known()) await loadKeyring()
+    }).then(known)
+  }
+
   const keys: UnsealedKeys = {
     get present() {
       return secrets !== undefined
@@ -109,7 +118,7 @@ export function unsealedKeys(store: () => ClusterStore, autoSeal: AutoSeal | und
       return store()
     },
     get barrier() {
-      return store().barrier(keys.keyring)
+      return store().barrier(keys.keyring, { renew })
     },
     keyring: () => present().keyring,
     reloadKeyring: () => inTurn(loadKeyring),

@@ -31,8 +31,10 @@ export interface ServiceOptions {
   /** Seconds. */
   defaultLeaseTtl: number
   maxLeaseTtl: number
-  /** ms. */
+  /** How long a forwarded write or an asked-for state is waited for, ms: `best_effort_wal_wait_duration`. */
   walWaitMs: number
+  /** Clients may ask by header that a request is forwarded to the active node. Default false. */
+  allowForwardingViaHeader?: boolean
   /** Configuration without secrets, for sys/config/state/sanitized. */
   sanitizedConfig?: Record<string, unknown>
 }

@@ -41,10 +41,7 @@ export async function drServices(
   )
   const backend = pathBackend({ type: 'system', paths: replicationPaths(roles) })
   const running = teardown(log)
-  running.add(
-    'invalidation',
-    invalidation(store.logged, log, () => unsealed.reloadKeyring(), []),
-  )
+  running.add('invalidation', invalidation(store.logged, log, () => unsealed.reloadKeyring(), []).end)
   running.add('replication', () => roles.stop())
   try {
     roles.start()

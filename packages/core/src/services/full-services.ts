@@ -2,6 +2,11 @@
 import { randomBytes } from 'node:crypto'
 import { prefixedStore } from '@lockstep/storage'
 import { auditBroker } from '../audit/audit-broker.ts'
+import { readClusterIdentity } from '../cluster-identity.ts'
+import { consistency } from '../consistency/consistency.ts'
+import { INDEX_KEY_PATH, indexKey } from '../consistency/index-key.ts'
+import { setName } from '../consistency/index-state.ts'
+import { logIdentity } from '../consistency/log-identity.ts'
 import { CoreError, type MountEntry } from '../contracts.ts'
 import { leaseManager } from '../leases/lease-manager.ts'
 import { type Mounts, mountTable } from '../mounts/mount-table.ts'
@@ -159,8 +164,21 @@ async function start(
     },
     revokeLeases: (prefix, { force }) => leases.revokePrefix(prefix, { force }),
   })
+  const key = indexKey({ storage: barrier, random, log })
   const handler = requestHandler({
     ...{ mounts, tokens, policies, leases, wrapping, audit, clock, log, defaults, isPerformanceSecondary },
+    consistency: consistency(
+      {
+        clusterId: (await readClusterIdentity(barrier))!.id,
+        logId: await logIdentity(barrier, random),
+        set: setName(roles.performanceSet),
+        followed: roles.followed,
+        key: key.current,
+        head: () => store.logged.log.head(),
+        settled: () => invalidating.settled(),
+      },
+      { waitMs: options.walWaitMs, allowForwardingViaHeader: options.allowForwardingViaHeader },
+    ),
     forward: isPerformanceSecondary() ? roles.forward : undefined,
     apiAddress: () => options.apiAddress,
   })
@@ -168,17 +186,19 @@ async function start(
   running.add('audit', () => audit.close())
   running.add('mounts', () => mounts.close())
   running.add('leases', () => leases.stop())
-  const stopInvalidation = invalidation(store.logged, log, () => unsealed.reloadKeyring(), [
+  const invalidating = invalidation(store.logged, log, () => unsealed.reloadKeyring(), [
     [/^(?:core\/(?:local-)?(?:mounts|auth)|logical|auth)\//, (key) => mounts.invalidate(key)],
     [/^sys\/policy\//, (_key, rest) => policies.invalidate(rest)],
     [/^sys\/token\//, (_key, rest) => tokens.invalidate(rest)],
     [/^sys\/expire\//, (_key, rest) => leases.invalidate(rest)],
     [/^core\/(?:local-)?audit\//, (key) => audit.invalidate(key)],
     [/^sys\/config\/audited-headers\//, (key) => headers.invalidate(key)],
+    [new RegExp(`^${INDEX_KEY_PATH}$`), () => key.invalidate()],
   ])
-  running.add('invalidation', stopInvalidation)
+  running.add('invalidation', invalidating.end)
   await mounts.load()
   if (!isPerformanceSecondary()) await policies.loadDefaults()
+  await key.load({ make: !isPerformanceSecondary() })
   await headers.load()
   await audit.load()
   await versions.record(options.version, options.buildDate)

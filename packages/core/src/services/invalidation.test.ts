@@ -4,12 +4,12 @@ import { invalidation } from './invalidation.ts'
 const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 type Listener = (keys: readonly string[], source: 'own' | 'upstream') => void
 
-function bench(options: { fails?: (key: string) => boolean } = {}) {
+function bench(options: { fails?: (key: string) => boolean; follows?: () => Promise<void> } = {}) {
   let listener: Listener = () => {}
   const told: string[] = []
   const loads: (() => void)[] = []
   const logged: string[] = []
-  const end = invalidation(
+  const { end, settled } = invalidation(
     {
       onChanged(given) {
         listener = given
@@ -32,7 +32,13 @@ function bench(options: { fails?: (key: string) => boolean } = {}) {
           told.push(`policy ${rest}`)
         },
       ],
-      [/^core\/mounts\//, async (key) => void told.push(key)],
+      [
+        /^core\/mounts\//,
+        async (key) => {
+          told.push(key)
+          await options.follows?.()
+        },
+      ],
     ],
   )
   const settle = () => new Promise((resolve) => setImmediate(resolve))
@@ -43,6 +49,7 @@ function bench(options: { fails?: (key: string) => boolean } = {}) {
     loads,
     logged,
     end,
+    settled,
     settle,
   }
 }
@@ -89,4 +96,31 @@ test('after its end nothing is told, not even what was waiting', async () => {
   change('sys/policy/b')
   await settle()
   expect(told).toEqual(['keyring'])
+})
+
+test('settles when every module has followed', async () => {
+  const finish: (() => void)[] = []
+  const { change, loads, settled, settle } = bench({ follows: () => new Promise<void>((done) => finish.push(done)) })
+  expect(settled()).toBeUndefined()
+  change('sys/policy/a')
+  expect(settled()).toBeUndefined()
+  change('core/keyring', 'core/mounts/m')
+  let done = false
+  const settling = settled()!.then(() => {
+    done = true
+  })
+  await settle()
+  loads[0]!()
+  await settle()
+  expect([done, finish.length]).toEqual([false, 1])
+  finish[0]!()
+  await settling
+  expect(settled()).toBeUndefined()
+})
+
+test('a module that fails late does not keep it from settling', async () => {
+  const { change, settled, logged } = bench({ follows: () => Promise.reject(new Error('cannot be decrypted')) })
+  change('core/mounts/m')
+  await settled()
+  expect(logged).toEqual(['a module could not follow a replicated change core/mounts/m'])
 })

@@ -13,17 +13,24 @@ export type InvalidationRoute = readonly [pattern: RegExp, tell: (key: string, r
 /** Keys remembered to be told of again. A keyring comes within the same sync, so more than this is not expected. */
 const MAX_FAILED = 10_000
 
-/** Returns a function that ends it. */
+export interface Invalidation {
+  /** Resolves when the modules have followed every change so far; undefined when they have. */
+  settled(): Promise<void> | undefined
+  end(): void
+}
+
 export function invalidation(
   store: Pick<LoggedStore, 'onChanged'>,
   log: Log,
   reloadKeyring: () => Promise<void>,
   routes: readonly InvalidationRoute[],
-): () => void {
+): Invalidation {
   const failedKeys = new Set<string>()
   let ended = false
   /** While a keyring is being read, changes wait their turn behind it. */
   let waiting: Promise<void> | undefined
+  /** Modules that are still at it. */
+  const following = new Set<Promise<void>>()
 
   const failed = (key: string, error: unknown): void => {
     if (failedKeys.size < MAX_FAILED) failedKeys.add(key)
@@ -38,8 +45,10 @@ export function invalidation(
       const match = pattern.exec(key)
       if (match === null) continue
       try {
-        const pending = tellModule(key, key.slice(match[0].length))
-        pending?.catch((error: unknown) => failed(key, error))
+        const done = tellModule(key, key.slice(match[0].length))
+        if (done === undefined) return
+        const pending = done.catch((error: unknown) => failed(key, error)).finally(() => following.delete(pending))
+        following.add(pending)
       } catch (error) {
         failed(key, error)
       }
@@ -74,8 +83,15 @@ export function invalidation(
     if (waiting === undefined) tellAll()
     else inTurn(async () => tellAll())
   })
-  return () => {
-    ended = true
-    unsubscribe()
+  async function settle(): Promise<void> {
+    while (waiting !== undefined || following.size > 0) await Promise.all([waiting, ...following])
+  }
+
+  return {
+    settled: () => (waiting === undefined && following.size === 0 ? undefined : settle()),
+    end() {
+      ended = true
+      unsubscribe()
+    },
   }
 }

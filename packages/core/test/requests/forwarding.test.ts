@@ -26,7 +26,7 @@ describe('a performance secondary', () => {
       forward: async (request: CoreRequest, caller: TokenEntry | undefined) => {
         const { operation, path, data } = request
         forwarded.push({ operation, path, data, caller: caller?.displayName })
-        return answer()
+        return { response: answer(), place: { epoch: 1, index: 1 } }
       },
     })
     await core.mounts.enable('secret', 'own', { type: 'kv', local: true })
@@ -166,6 +166,9 @@ describe('the primary, for a secondary', () => {
       ['request', 'k/'],
       ['response', 'k/'],
     ])
+    for (const { request } of core.audit.records.slice(0, 2)) {
+      expect(request).toMatchObject({ id: 'f1', remoteAddress: '10.0.0.1', remotePort: 1 })
+    }
   })
 
   test('checks the named policies itself', async () => {
@@ -186,6 +189,9 @@ describe('the primary, for a secondary', () => {
     ['leases', 'sys/leases/revoke-force/k'],
     ['sealing', 'sys/seal'],
     ['replication', 'sys/replication/performance/primary/disable'],
+    ['the configuration', 'sys/config/state/sanitized'],
+    ['the list of mounts', 'sys/mounts'],
+    ['capabilities', 'sys/internal/ui/mounts/k'],
   ])('%s is as good as absent', async (_name, path) => {
     await expect(forward(path)).rejects.toMatchObject({
       code: 'CORE_NOT_FOUND',
@@ -198,6 +204,9 @@ describe('the primary, for a secondary', () => {
     ['sys/mounts/own', {}],
     ['sys/mounts/own/tune', { description: 'x' }],
     ['sys/mounts/eu', {}],
+    ['sys/mounts//eu', {}],
+    ['sys/mounts//eu//tune', { description: 'x' }],
+    ['sys/remount', { from: '/eu', to: 'theirs' }],
     ['sys/mounts/eu/tune', { description: 'x' }],
     ['sys/remount', { from: 'own', to: 'theirs' }],
     ['sys/remount', { from: 'eu/', to: 'theirs' }],
@@ -206,7 +215,8 @@ describe('the primary, for a secondary', () => {
     await core.ask('update', 'sys/audit/mine', { data: { type: 'file', local: true } })
     await expect(forward(path, { data })).rejects.toMatchObject({ code: 'CORE_NOT_FOUND' })
     if (path !== 'sys/remount')
-      await expect(forward(path, { operation: 'delete' })).rejects.toMatchObject({ code: 'CORE_NOT_FOUND' })
+      for (const operation of ['delete', 'read'] as const)
+        await expect(forward(path, { operation })).rejects.toMatchObject({ code: 'CORE_NOT_FOUND' })
     expect(core.mounts.route('own/x')?.entry.description).toBe('')
     expect(core.mounts.route('eu/x')?.entry.description).toBe('')
   })

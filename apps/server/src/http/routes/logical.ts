@@ -127,16 +127,17 @@ function requireMergePatch(contentType: string | undefined): void {
 
 function write({ reply }: RouteContext, { response, echo }: Exchange, answer: CoreResponse): void {
   const extra = answer.headers === undefined ? echo : { ...echo, ...answer.headers }
+  const { status, index } = answer
   if (answer.envelope !== undefined) {
     const { envelope } = answer
     const body = answer.injectData && envelope.data !== null ? { ...envelope.data, ...envelope } : envelope
-    reply.json(response, answer.status, `${stringifyJson(body)}\n`, extra)
+    reply.json(response, status, `${stringifyJson(body)}\n`, extra, index)
   } else if (answer.bare !== undefined) {
-    reply.json(response, answer.status, `${stringifyJson(answer.bare)}\n`, extra)
+    reply.json(response, status, `${stringifyJson(answer.bare)}\n`, extra, index)
   } else if (answer.raw !== undefined) {
-    reply.raw(response, answer.status, answer.raw.body, { 'Content-Type': answer.raw.contentType, ...extra })
+    reply.raw(response, status, answer.raw.body, { 'Content-Type': answer.raw.contentType, ...extra }, index)
   } else {
-    reply.json(response, answer.status, '', extra)
+    reply.json(response, status, '', extra, index)
   }
 }
 
