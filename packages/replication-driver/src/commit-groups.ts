@@ -2,7 +2,7 @@
 import type { MerkleForest } from '@lockstep/replication'
 import { sameDigest } from '@lockstep/replication'
 import type { CommitHooks, Engine, PendingCommit, WriteOperation } from '@lockstep/storage'
-import { type Change, type GroupPlan, type PlannerComponents, planGroup } from './commit-planner.ts'
+import { type Change, type GroupPlan, type Leaf, type PlannerComponents, planGroup } from './commit-planner.ts'
 import { LoggedStoreError } from './errors.ts'
 import { exclusion } from './exclusion.ts'
 import { decodeHead, HEAD } from './layout.ts'
@@ -12,6 +12,8 @@ export interface CommitGroups {
   readonly hooks: CommitHooks
   /** What goes to the disk with the group that was prepared last. */
   beside(): readonly WriteOperation[]
+  /** Called with the leaves of each durable group, in the turn in which the forest follows them. Returns how to stop. */
+  onLeaves(listener: (leaves: readonly Leaf[]) => void): () => void
   /** Runs the body while no group is under way and memory is what the disk says. */
   quietly<T>(body: () => Promise<T>): Promise<T>
 }
@@ -36,7 +38,10 @@ export function commitGroups(components: CommitGroupsComponents): CommitGroups {
   /** A group whose write failed: whether it is on disk is seen before anything else is done. */
   let doubtful: GroupPlan | undefined
 
+  const leafListeners = new Set<(leaves: readonly Leaf[]) => void>()
+
   const follow = (done: GroupPlan) => {
+    for (const listener of leafListeners) listener(done.leaves)
     for (const { partition, keyId, digest } of done.leaves) {
       if (digest) forest.set(partition, keyId, digest)
       else forest.remove(partition, keyId)
@@ -119,7 +124,13 @@ export function commitGroups(components: CommitGroupsComponents): CommitGroups {
         plan = undefined
         for (const { keys } of doubtful.changes) for (const key of keys) cache.forget(key)
         turn.leave()
+        // Reads show what the disk holds, so forest and head must soon. If that cannot be seen now, the next commit tries again.
+        turn.run(resolveDoubt).catch(() => {})
       },
+    },
+    onLeaves(listener) {
+      leafListeners.add(listener)
+      return () => leafListeners.delete(listener)
     },
     beside: () => plan?.writes ?? NOTHING,
     quietly: (body) =>

@@ -25,11 +25,12 @@ export interface GroupPlan {
   changes: readonly Change[]
 }
 
-interface Leaf {
+export interface Leaf {
   partition: PartitionId
   keyId: Uint8Array
   /** Undefined: removed. */
   digest: Uint8Array | undefined
+  key: string
 }
 
 export interface PlannerComponents {
@@ -69,7 +70,7 @@ export function planGroup(commits: readonly PendingCommit[], components: Planner
   const { forest, log, mountPaths } = components
   const staged = log.stage(components.keepLog())
   /** By index row, so that later commits of the group replace what earlier ones would have written. */
-  const leaves = new Map<string, Leaf & { key: string }>()
+  const leaves = new Map<string, Leaf>()
   /** Where the keys touched by this group are by now. */
   const owners = new Map<string, { partition: PartitionId; digest: Uint8Array } | undefined>()
   const changes: Change[] = []

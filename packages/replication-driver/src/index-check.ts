@@ -1,10 +1,13 @@
 /** Compares what a logged store holds three times over: the data, the stored Merkle index, and the forest in memory. */
-import type { MerkleForest, PartitionId } from '@lockstep/replication'
-import { keyIdOf, leafDigestOf, merkleForest } from '@lockstep/replication'
-import type { Engine, WriteOperation } from '@lockstep/storage'
-import { hexId, ownerOf } from './commit-planner.ts'
-import { DATA, decodeLeaf, encodeLeaf, INDEX, indexKey, parseIndexKey } from './layout.ts'
-import type { KeyClass } from './logged-store.ts'
+import type { ForestReader, MerkleForest, PartitionId, ShippedClass } from '@lockstep/replication'
+import { keyIdOf, leafDigestOf } from '@lockstep/replication'
+import { hexId } from './commit-planner.ts'
+import { forestDifferences, hashInParts } from './forest-differences.ts'
+import { differenceList } from './index-differences.ts'
+import { expectedPartition, type JudgeComponents, judgeLost, judgeSuspects, type Suspect } from './index-judge.ts'
+import { DATA, decodeLeaf, INDEX, indexKey, parseIndexKey } from './layout.ts'
+import { type RebuildComponents, type RebuildSource, rebuildForest, STEP_ENTRIES } from './rebuilt-forest.ts'
+import type { Runtime } from './runtime.ts'
 
 export interface IndexDifference {
   partition: PartitionId
@@ -22,155 +25,206 @@ export interface IndexReport {
   /** How many differences were found; `differences` lists the first 1000. */
   total: number
   differences: IndexDifference[]
-  repaired: boolean
+  /** How many of them the index was made to follow the data for. */
+  repaired: number
+  /** By class, everything this store holds of it. */
+  classes: Record<ShippedClass, ClassReport>
 }
 
-export interface IndexCheckComponents {
-  physical: Engine
-  forest: MerkleForest
-  classify(key: string): KeyClass
-  quietly(body: () => Promise<void>): Promise<void>
+export interface ClassReport {
+  /** Whether a difference was found. */
+  corrupted: boolean
+  /** Root of the live forest, and of one built anew from the data, at one moment; before any repair. 32 bytes. */
+  root: Uint8Array
+  dataRoot: Uint8Array
+  /** Leaves in the live forest at that moment. */
+  keys: number
+  /** Where the differences are: the first byte of the key id, and of each the second. Ascending. */
+  pages: { page: number; subpages: number[] }[]
 }
 
-interface Suspect {
-  partition: PartitionId
-  keyId: Uint8Array
-  key: string
+export interface VerifyOptions {
+  /** Make index and forest follow the data, or only those of some partitions. Default: no. */
+  repair?: boolean | ((partition: PartitionId) => boolean)
+  /** Told data entries read so far. */
+  onProgress?(keys: number): void
+  /** How fast at most. Default: as fast as it goes. */
+  pace?: { keysPerSecond: number }
+  /** Rejects with its reason once it is aborted. */
+  signal?: AbortSignal
 }
 
-const MAX_REPORTED = 1000
-const BATCH = 128
+export interface IndexCheckComponents extends RebuildComponents, JudgeComponents {
+  runtime: Pick<Runtime, 'now' | 'after' | 'nextTurn'>
+}
+
+/** Suspects gathered before they are judged. */
+const SUSPECTS = 1024
 
 /**
- * Two passes over snapshots find suspects while commits go on; each suspect is then looked at again between commits, so a
- * write that fell between the passes is no difference.
+ * Builds a forest from the data and then one from the index rows, a few entries at a time while commits go on, and compares each with
+ * the live one. Needs as much memory again as the live forest. What differs is looked at again between two commits, so a write that
+ * fell into it is no difference. Commits wait only for that: a few dozen keys at a time.
  */
-export async function checkIndex(
-  components: IndexCheckComponents,
-  options: { repair?: boolean; onProgress?(keys: number): void } = {},
-): Promise<IndexReport> {
-  const { physical, forest } = components
-  const repair = options.repair ?? false
-  const report: IndexReport = { keys: 0, total: 0, differences: [], repaired: repair }
-  const suspects: Suspect[] = []
+export async function checkIndex(components: IndexCheckComponents, options: VerifyOptions = {}): Promise<IndexReport> {
+  const { forest, runtime } = components
+  const { repair = false, signal } = options
+  const repairs = typeof repair === 'function' ? repair : () => repair
+  const differences = differenceList()
+  const judged = new Set<string>()
+  const nameless = new Map<string, Suspect[]>()
+  const paced = pacer(options, runtime)
+  let keys = 0
 
-  const found = (difference: IndexDifference) => {
-    report.total++
-    if (report.differences.length < MAX_REPORTED) report.differences.push(difference)
+  const nextTurn = (): Promise<void> => {
+    signal?.throwIfAborted()
+    return new Promise((resolve) => runtime.nextTurn(resolve))
   }
 
-  const judge = async () => {
-    const batch = suspects.splice(0)
-    for (let at = 0; at < batch.length; at += BATCH) {
-      const part = batch.slice(at, at + BATCH)
-      await components.quietly(() => judgeBatch(components, part, repair, found))
+  const judge = async (suspects: readonly Suspect[]) => {
+    const judgement = await judgeSuspects(components, suspects, repairs)
+    for (const found of judgement.found) differences.add(found)
+    for (const suspect of judgement.nameless) {
+      const id = hexId(suspect.keyId)
+      nameless.set(id, [...(nameless.get(id) ?? []), suspect])
     }
   }
 
-  const rebuilt = merkleForest()
-  for await (const [stored, value] of physical.scan({ prefix: DATA })) {
-    const key = stored.slice(DATA.length)
-    const keyId = keyIdOf(key)
-    const partition = expectedPartition(components, keyId, key)
-    if (++report.keys % 4096 === 0) options.onProgress?.(report.keys)
-    if (partition !== undefined) rebuilt.set(partition, keyId, leafDigestOf(key, value))
+  const compareWithLive = async (rebuilt: MerkleForest) => {
+    let suspects: Suspect[] = []
+    for await (const suspect of forestDifferences(rebuilt, forest, nextTurn)) {
+      const place = indexKey(suspect.partition, hexId(suspect.keyId))
+      // What differs from the data mostly differs from the index too, and counts once.
+      if (judged.has(place)) continue
+      judged.add(place)
+      suspects.push(suspect)
+      if (suspects.length < SUSPECTS) continue
+      await judge(suspects)
+      suspects = []
+    }
+    await judge(suspects)
   }
 
-  for await (const [row, value] of physical.scan({ prefix: INDEX })) {
-    const { partition, keyId: id } = parseIndexKey(row)
-    const keyId = Buffer.from(id, 'hex')
-    const { digest, key } = decodeLeaf(value)
-    const fromData = rebuilt.get(partition, keyId)
-    const live = forest.get(partition, keyId)
-    if (!same(fromData, digest) || !same(live, digest)) suspects.push({ partition, keyId, key })
-    rebuilt.remove(partition, keyId)
-    if (suspects.length >= 4096) await judge()
+  const fromData = await rebuildForest(components, dataSource(components), (entries) => {
+    keys += entries
+    options.onProgress?.(keys)
+    return paced(entries)
+  })
+  let classes: Record<ShippedClass, Roots>
+  try {
+    await hashInParts(fromData.forest, nextTurn)
+    await hashInParts(forest, nextTurn)
+    // Between two commits, when both show one moment.
+    classes = await components.quietly(async () => ({
+      replicated: rootsOf('replicated', forest, fromData.forest),
+      local: rootsOf('local', forest, fromData.forest),
+    }))
+    await compareWithLive(fromData.forest)
+  } finally {
+    fromData.close()
   }
-  await judge()
 
-  if (rebuilt.partitions().length > 0) {
-    for await (const [stored] of physical.scan({ prefix: DATA })) {
+  const fromIndex = await rebuildForest(components, indexSource, paced)
+  try {
+    await hashInParts(fromIndex.forest, nextTurn)
+    await compareWithLive(fromIndex.forest)
+  } finally {
+    fromIndex.close()
+  }
+
+  if (nameless.size > 0) {
+    await findNames(components, nameless, judge, paced)
+    for (const suspects of nameless.values()) {
+      for (const suspect of suspects) {
+        for (const found of await judgeLost(components, suspect, repairs)) differences.add(found)
+      }
+    }
+  }
+  return {
+    keys,
+    ...differences.report(),
+    classes: {
+      replicated: { ...classes.replicated, ...differences.ofClass('replicated') },
+      local: { ...classes.local, ...differences.ofClass('local') },
+    },
+  }
+}
+
+type Roots = Pick<ClassReport, 'root' | 'dataRoot' | 'keys'>
+
+function rootsOf(name: ShippedClass, live: ForestReader, rebuilt: ForestReader): Roots {
+  const ofClass = (partition: PartitionId) => partition.startsWith(`${name}/`)
+  let keys = 0
+  for (const partition of live.partitions()) if (ofClass(partition)) keys += live.count(partition)
+  return { root: live.composedRoot(ofClass), dataRoot: rebuilt.composedRoot(ofClass), keys }
+}
+
+function dataSource(components: JudgeComponents): RebuildSource {
+  return {
+    prefix: DATA,
+    placeOf: ({ key }) => DATA + key,
+    leafOf([stored, value]) {
       const key = stored.slice(DATA.length)
       const keyId = keyIdOf(key)
-      for (const partition of rebuilt.partitions()) {
-        if (rebuilt.get(partition, keyId)) suspects.push({ partition, keyId, key })
-      }
-      if (suspects.length >= 4096) await judge()
-    }
-    await judge()
+      const partition = expectedPartition(components, keyId, key)
+      return partition === undefined ? undefined : { partition, keyId, digest: leafDigestOf(key, value) }
+    },
   }
-  return report
 }
 
-/** The tag on record wins over today's rules: an upstream entry keeps the partition it came with. */
-function expectedPartition(
-  { forest, classify }: Pick<IndexCheckComponents, 'forest' | 'classify'>,
-  keyId: Uint8Array,
-  key: string,
-): PartitionId | undefined {
-  const ruled = ruledPartition(classify, key)
-  return ownerOf(forest, keyId, ruled)?.partition ?? ruled
+const indexSource: RebuildSource = {
+  prefix: INDEX,
+  placeOf: ({ partition, keyId }) => indexKey(partition, hexId(keyId)),
+  leafOf([row, value]) {
+    const { partition, keyId } = parseIndexKey(row)
+    return { partition, keyId: Buffer.from(keyId, 'hex'), digest: decodeLeaf(value).digest }
+  },
 }
 
-/** Undefined also where no rule speaks of the key: a DR secondary knows its primary's mounts by the tags of their entries only. */
-function ruledPartition(classify: IndexCheckComponents['classify'], key: string): PartitionId | undefined {
-  let keyClass: KeyClass
-  try {
-    keyClass = classify(key)
-  } catch {
-    return undefined
-  }
-  return keyClass.class === 'ignored' ? undefined : `${keyClass.class}/${keyClass.mount}`
-}
-
-async function judgeBatch(
-  components: IndexCheckComponents,
-  suspects: readonly Suspect[],
-  repair: boolean,
-  found: (difference: IndexDifference) => void,
+/** Goes through the data once more for the names of keys of which the index has no row, and takes off the list those it finds. */
+async function findNames(
+  { physical }: JudgeComponents,
+  nameless: Map<string, Suspect[]>,
+  judge: (suspects: readonly Suspect[]) => Promise<void>,
+  paced: (entries: number) => Promise<void>,
 ): Promise<void> {
-  const { physical, forest } = components
-  const rowKeys = suspects.map(({ partition, keyId }) => indexKey(partition, hexId(keyId)))
-  const rows = await physical.getMany(rowKeys)
-  const values = await physical.getMany(suspects.map(({ key }) => DATA + key))
-  const writes: WriteOperation[] = []
-  const fixes: { suspect: Suspect; digest: Uint8Array | undefined }[] = []
-  for (const [place, suspect] of suspects.entries()) {
-    const { partition, keyId, key } = suspect
-    const value = values[place]
-    const stored = rows[place] && decodeLeaf(rows[place]).digest
-    const wrongKey = !same(keyIdOf(key), keyId)
-    const belongs = value && !wrongKey && expectedPartition(components, keyId, key) === partition
-    const digest = belongs ? leafDigestOf(key, value) : undefined
-    const problem = problemOf(digest, stored, forest.get(partition, keyId))
-    if (!problem) continue
-    found({ partition, key, problem })
-    fixes.push({ suspect, digest })
-    const row: WriteOperation = digest
-      ? { type: 'put', key: rowKeys[place]!, value: encodeLeaf(digest, key) }
-      : { type: 'delete', key: rowKeys[place]! }
-    writes.push(row)
-  }
-  if (!repair || writes.length === 0) return
-  await physical.write(writes)
-  for (const { suspect, digest } of fixes) {
-    if (digest) forest.set(suspect.partition, suspect.keyId, digest)
-    else forest.remove(suspect.partition, suspect.keyId)
+  let reached: string | undefined
+  for (let ended = false; !ended; ) {
+    const suspects: Suspect[] = []
+    let entries = 0
+    const range = { prefix: DATA, limit: STEP_ENTRIES, ...(reached === undefined ? {} : { after: reached }) }
+    for await (const [stored] of physical.scan(range)) {
+      const key = stored.slice(DATA.length)
+      const id = hexId(keyIdOf(key))
+      for (const suspect of nameless.get(id) ?? []) suspects.push({ ...suspect, key })
+      nameless.delete(id)
+      reached = stored
+      entries++
+    }
+    ended = entries < STEP_ENTRIES
+    await judge(suspects)
+    await paced(entries)
   }
 }
 
-function problemOf(
-  data: Uint8Array | undefined,
-  stored: Uint8Array | undefined,
-  live: Uint8Array | undefined,
-): IndexDifference['problem'] | undefined {
-  if (data === undefined && stored !== undefined) return 'stray'
-  if (data !== undefined && stored === undefined) return 'missing'
-  if (!same(data, stored)) return 'mismatch'
-  return same(stored, live) ? undefined : 'memory'
-}
-
-function same(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b
-  return Buffer.compare(a, b) === 0
+/** Waits after each step for as long as the pace asks for, and lets everything else have its turn. */
+function pacer({ pace, signal }: VerifyOptions, runtime: IndexCheckComponents['runtime']) {
+  const started = runtime.now()
+  let entries = 0
+  return async (read: number): Promise<void> => {
+    signal?.throwIfAborted()
+    entries += read
+    const due = pace ? started + (entries / pace.keysPerSecond) * 1000 - runtime.now() : 0
+    await new Promise<void>((resolve) => {
+      if (due <= 0) return runtime.nextTurn(resolve)
+      const cancel = runtime.after(due, finish, { background: true })
+      function finish(): void {
+        cancel()
+        signal?.removeEventListener('abort', finish)
+        resolve()
+      }
+      signal?.addEventListener('abort', finish)
+    })
+    signal?.throwIfAborted()
+  }
 }

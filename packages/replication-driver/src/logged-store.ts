@@ -1,6 +1,6 @@
 import type { Cursor, ForestReader, Partition, PartitionId, WalRecord } from '@lockstep/replication'
 import type { Store } from '@lockstep/storage'
-import type { IndexReport } from './index-check.ts'
+import type { IndexReport, VerifyOptions } from './index-check.ts'
 import type { LogConsumer } from './log-consumers.ts'
 import type { LogPressure } from './log-trimmer.ts'
 import type { Runtime } from './runtime.ts'
@@ -70,8 +70,11 @@ export interface LoggedStore extends Store {
   readEntries(partition: PartitionId, keyIds: readonly Uint8Array[]): Promise<(StoredEntry | undefined)[]>
   /** Deletes a whole partition in bounded commits, as `apply` would. Returns how many keys it held. */
   deletePartition(partition: PartitionId, mountPath: string): Promise<number>
-  /** Compares data, stored Merkle index and forest, while writes go on; `repair` makes index and forest follow the data. */
-  verify(options?: { repair?: boolean; onProgress?(keys: number): void }): Promise<IndexReport>
+  /**
+   * Compares data, stored Merkle index and forest, while writes go on; `repair` makes index and forest follow the data. Takes as much
+   * memory again as the forest while it runs.
+   */
+  verify(options?: VerifyOptions): Promise<IndexReport>
 }
 
 export interface StoredEntry {

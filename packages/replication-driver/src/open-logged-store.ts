@@ -120,7 +120,11 @@ export async function loggedStore(physicalStore: Store | Engine, options: Logged
     keysOf: (partition, keyIds) => partitions.keysOf(partition, keyIds),
     readEntries: (partition, keyIds) => partitions.readEntries(partition, keyIds),
     deletePartition: (partition, mountPath) => partitions.deletePartition(partition, mountPath),
-    verify: (verifyOptions) => checkIndex({ physical, forest, classify, quietly: groups.quietly }, verifyOptions),
+    verify: (verifyOptions) =>
+      checkIndex(
+        { physical, forest, classify, quietly: groups.quietly, onLeaves: groups.onLeaves, runtime },
+        verifyOptions,
+      ),
     onChanged(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)

@@ -273,7 +273,7 @@ describe('verify', () => {
     ])
     const store = await open(disk)
     const report = await store.verify()
-    expect(report).toMatchObject({ keys: 3, total: 3, repaired: false })
+    expect(report).toMatchObject({ keys: 3, total: 3, repaired: 0 })
     expect(report.differences.map(({ key, problem }) => [key, problem]).sort()).toEqual([
       ['kv/changed', 'mismatch'],
       ['kv/data-gone', 'stray'],
