@@ -61,7 +61,14 @@ export const buildCore: BuildCore = async (config, log) => {
         defaultLeaseTtl: config.defaultLeaseTtl / 1000,
         maxLeaseTtl: config.maxLeaseTtl / 1000,
         walWaitMs: config.replication.bestEffortWalWaitDuration,
+        protocol: config.replicationProtocol,
         logBytes: config.replication.logshipperBufferSize ?? 256 * MIB,
+        logRecords: config.replication.logshipperBufferLength,
+        resolverDiscoverServers: config.replication.resolverDiscoverServers,
+        scrubIntervalMs: config.replication.scrubInterval,
+        allowForwardingViaHeader: config.replication.allowForwardingViaHeader,
+        allowForwardingViaToken: config.replication.allowForwardingViaToken,
+        unauthenticatedAccess: config.enableUnauthenticatedAccess,
       },
     )
     return {

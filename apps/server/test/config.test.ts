@@ -57,18 +57,19 @@ describe('a configuration', () => {
       clusterName: '',
       replication: {
         resolverDiscoverServers: true,
-        logshipperBufferLength: 16_384,
+        logshipperBufferLength: undefined,
         logshipperBufferSize: undefined,
         allowForwardingViaHeader: false,
         bestEffortWalWaitDuration: 2_000,
         allowForwardingViaToken: '',
+        scrubInterval: 86_400_000,
       },
       logLevel: 'info',
       logFormat: 'standard',
       defaultLeaseTtl: 768 * 3_600_000,
       maxLeaseTtl: 768 * 3_600_000,
       pidFile: undefined,
-      enableUnauthenticatedAccess: [],
+      enableUnauthenticatedAccess: undefined,
       dev: undefined,
     })
   })
@@ -107,6 +108,7 @@ describe('a configuration', () => {
       allow_forwarding_via_header = true
       best_effort_wal_wait_duration = "500ms"
       allow_forwarding_via_token = "new_token"
+      scrub_interval = "90m"
     }
     log_level = "WARN" log_format = "json"
     default_lease_ttl = "1h" max_lease_ttl = "10d"
@@ -165,6 +167,7 @@ describe('a configuration', () => {
         allowForwardingViaHeader: true,
         bestEffortWalWaitDuration: 500,
         allowForwardingViaToken: 'new_token',
+        scrubInterval: 5_400_000,
       },
       logLevel: 'warn',
       logFormat: 'json',
@@ -306,6 +309,39 @@ describe('errors name file, key and expectation', () => {
       'logshipper_buffer_length must be at least 1',
     ],
     [`${storage}${listener}replication { allow_forwarding_via_token = "x" }`, 'allow_forwarding_via_token must be'],
+    [
+      `${storage}${listener}replication { logshipper_buffer_size = "0" }`,
+      'logshipper_buffer_size must be at least "1mib"',
+    ],
+    [
+      `${storage}${listener}replication { logshipper_buffer_size = "10 bags" }`,
+      'logshipper_buffer_size must be a size',
+    ],
+    [
+      `${storage}${listener}replication { logshipper_buffer_length = 1.5 }`,
+      'logshipper_buffer_length must be a whole number',
+    ],
+    [
+      `${storage}${listener}replication { resolver_discover_servers = "perhaps" }`,
+      'resolver_discover_servers must be true',
+    ],
+    [
+      `${storage}${listener}replication { best_effort_wal_wait_duration = "-1s" }`,
+      'best_effort_wal_wait_duration must be',
+    ],
+    [`${storage}${listener}replication { scrub_interval = "daily" }`, 'scrub_interval must be a duration'],
+    [
+      `${storage}${listener}replication { allow_forwarding_via_header = [] }`,
+      'allow_forwarding_via_header must be true',
+    ],
+    [
+      `${storage}${listener}enable_unauthenticated_access = ["everything"]`,
+      'enable_unauthenticated_access must be a list of',
+    ],
+    [
+      `${storage}${listener}enable_unauthenticated_access = 7`,
+      'enable_unauthenticated_access must be a list of strings',
+    ],
     [`${storage}${listener}x {`, 'At 3:'],
     [`${storage}${listener}ui = true\nui = false`, "line 4, column 1: attribute 'ui' is set more than once"],
   ])('%s', async (text, expected) => {

@@ -128,10 +128,16 @@ describe('health', () => {
     expect(await status('standbyok')).toBe(473)
   })
 
-  test.each(['activecode=x', 'sealedcode=99', 'uninitcode=1000', 'standbycode=100', 'standbycode=', 'standbyok=zz'])(
-    'refuses %s',
-    async (query) => {
-      expect(await server.send(`/v1/sys/health?${query}`)).toMatchObject({ status: 400, json: { errors: [] } })
-    },
-  )
+  test.each([
+    'activecode=x',
+    'sealedcode=99',
+    'uninitcode=1000',
+    'standbycode=100',
+    'standbycode=',
+    'standbyok=zz',
+    'removedcode=x',
+    'haunhealthycode=1',
+  ])('refuses %s', async (query) => {
+    expect(await server.send(`/v1/sys/health?${query}`)).toMatchObject({ status: 400, json: { errors: [] } })
+  })
 })

@@ -6,6 +6,8 @@ import type { AutoSeal } from '@lockstep/seal'
 import type { LeaderLock, Leadership, Store } from '@lockstep/storage'
 import { type ClusterIdentity, clusterIdentity, readClusterIdentity } from './cluster-identity.ts'
 import { CoreError, type CoreRequest, type CoreResponse } from './contracts.ts'
+import { type MetricsSnapshot, meter } from './metrics/meter.ts'
+import { nodeMetrics } from './metrics/node-metrics.ts'
 import type { ModeWord } from './replication/manager.ts'
 import { operationTokens } from './replication/operation-token.ts'
 import { roleRecords } from './replication/role-records.ts'
@@ -18,7 +20,7 @@ import type { ServiceComponents, ServiceOptions } from './services/components.ts
 import { drServices } from './services/dr-services.ts'
 import { fullServices } from './services/full-services.ts'
 
-export interface CoreComponents extends Omit<ServiceComponents, 'lifeCycle'> {
+export interface CoreComponents extends Omit<ServiceComponents, 'lifeCycle' | 'meter' | 'metrics'> {
   /** The whole physical store; closed by whoever opened it. */
   physical: Store
   autoSeal?: AutoSeal
@@ -35,6 +37,18 @@ export interface CoreOptions extends ServiceOptions {
   clusterName: string
   /** Cap of the retained write-ahead log, bytes. */
   logBytes?: number
+  /** The same in records. Default: no cap. */
+  logRecords?: number
+  /** What of this works without a token; the rest then asks for one, as Vault 2 does. Default: all of it. */
+  unauthenticatedAccess?: readonly ('generate-operation-token' | 'generate-root' | 'rekey')[] | undefined
+}
+
+/** Who calls what works without a token as a rule. */
+export interface OperatorCaller {
+  /** "" when none was sent. */
+  token: string
+  path: string
+  remoteAddress: string
 }
 
 export type HealthState = 'uninitialized' | 'sealed' | 'dr-secondary' | 'performance-standby' | 'standby' | 'active'
@@ -49,14 +63,20 @@ export interface Core {
     kind: 'root' | 'dr-operation',
     action: GenerateAction,
     params: Record<string, unknown>,
+    /** Default: nobody in particular. */
+    caller?: OperatorCaller,
   ): Promise<Record<string, unknown> | undefined>
   health(): Promise<{ state: HealthState; body: Record<string, unknown> }>
   leader(): Promise<Record<string, unknown>>
+  /** Of this node, in any state and without a token: whoever shows it decides to whom. */
+  metrics(): Promise<MetricsSnapshot>
   /** For `server -dev`: a root token with this id (or a generated one). */
   createRootToken(id?: string): Promise<string>
   reload(): Promise<void>
   close(): Promise<void>
 }
+
+const NOBODY: OperatorCaller = { token: '', path: '', remoteAddress: '' }
 
 /** `hvs.` and `hvr.` tokens of this many characters. */
 const TOKEN_LENGTH = 28
@@ -65,11 +85,12 @@ export async function createCore(components: CoreComponents, options: CoreOption
   const { log, clock, autoSeal, lock, physical } = components
   let identity: ClusterIdentity | undefined
   let roles: Roles | undefined
+  const counts = meter()
 
   async function startServices(unsealed: Unsealed): Promise<Services> {
     identity = await clusterIdentity(unsealed.barrier, options.clusterName)
     const dr = await roleRecords(unsealed.barrier).role('dr')
-    const parts = { ...components, lifeCycle: () => cycle }
+    const parts = { ...components, lifeCycle: () => cycle, meter: counts, metrics }
     const start = dr.mode === 'secondary' ? drServices : fullServices
     const services = await start(unsealed, parts, options)
     roles = services.roles
@@ -85,7 +106,12 @@ export async function createCore(components: CoreComponents, options: CoreOption
 
   const cycle: LifeCycle = await lifeCycle(
     { physical, autoSeal, lock, fenced: components.fenced, log, startServices },
-    { address: options.apiAddress, logBytes: options.logBytes },
+    {
+      onWrite: (ms) => counts.observe('wal.persistWALs', ms),
+      address: options.apiAddress,
+      logBytes: options.logBytes,
+      logRecords: options.logRecords,
+    },
   )
 
   function active(): Unsealed {
@@ -116,6 +142,13 @@ export async function createCore(components: CoreComponents, options: CoreOption
       resultField: undefined,
       issue: () => operationTokens(active().barrier).issue(),
     }),
+  }
+
+  async function authenticate(group: 'generate-root' | 'generate-operation-token', caller: OperatorCaller) {
+    const open = options.unauthenticatedAccess
+    if (open === undefined || open.includes(group)) return
+    if (caller.token !== '' && (await cycle.services()?.authenticates(caller))) return
+    throw new CoreError('CORE_PERMISSION_DENIED', 'permission denied')
   }
 
   /** Sealing waits for the requests under way, so the one that asks for it is over before, and answered after. */
@@ -176,6 +209,11 @@ export async function createCore(components: CoreComponents, options: CoreOption
     return cycle.state() === 'standby' ? 'standby' : 'active'
   }
 
+  const metrics = nodeMetrics({
+    ...{ meter: counts, clock, state: cycle.state, modes: roleModes },
+    replication: async () => (await roles?.metrics()) ?? [],
+  })
+
   try {
     await cycle.autoUnseal()
   } catch (error) {
@@ -197,13 +235,15 @@ export async function createCore(components: CoreComponents, options: CoreOption
       return { keys: [], keys_base64: [], recovery_keys: hex, recovery_keys_base64: base64, root_token: rootToken }
     },
     sealStatus,
+    metrics,
     async unseal(params) {
       await cycle.unseal(params)
       return sealStatus()
     },
-    async generateRoot(kind, action, params) {
+    async generateRoot(kind, action, params, caller = NOBODY) {
       active()
       if (cycle.state() === 'standby') throw new CoreError('CORE_STANDBY', 'Vault is in standby mode')
+      await authenticate(kind === 'root' ? 'generate-root' : 'generate-operation-token', caller)
       const secondary = cycle.store().modes.dr === 'secondary'
       if (kind === 'dr-operation' && !secondary) throw new CoreError('CORE_INVALID_REQUEST', 'Not a DR secondary.')
       if (kind === 'root' && secondary) {
@@ -225,13 +265,15 @@ export async function createCore(components: CoreComponents, options: CoreOption
           sealed,
           standby: cycle.state() !== 'active',
           performance_standby: false,
-          replication_performance_mode: modes.performance,
-          replication_dr_mode: modes.dr,
+          replication_performance_mode: roles?.shownMode('performance') ?? modes.performance,
+          replication_dr_mode: roles?.shownMode('dr') ?? modes.dr,
           server_time_utc: Math.floor(clock.now() / 1000),
           version: options.version,
           enterprise: true,
           ...(shown === undefined ? {} : { cluster_name: shown.name, cluster_id: shown.id }),
           ...(lastWal === 0 ? {} : { last_wal: lastWal }),
+          // None is needed.
+          license: { state: 'none', expiry_time: '', terminated: false },
           echo_duration_ms: Math.round(upstream?.roundTripMs ?? 0),
           clock_skew_ms: Math.round(upstream?.clockSkewMs ?? 0),
           replication_primary_canary_age_ms: Math.round(upstream?.canaryAgeMs ?? 0),

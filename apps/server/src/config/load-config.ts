@@ -7,9 +7,16 @@ import { readSections } from './files.ts'
 import { readListeners } from './listener-config.ts'
 import { parseLogFormat, parseLogLevel } from './log-config.ts'
 import { readReplication } from './replication-config.ts'
+import { readReplicationProtocol } from './replication-protocol.ts'
 import { readSeal } from './seal-config.ts'
 import type { Section } from './section.ts'
-import type { ListenerConfig, ServerConfig, StorageConfig } from './server-config.ts'
+import {
+  type ListenerConfig,
+  type ServerConfig,
+  type StorageConfig,
+  UNAUTHENTICATED_GROUPS,
+  type UnauthenticatedGroup,
+} from './server-config.ts'
 import { readStorage } from './storage-config.ts'
 
 export interface LoadedConfig {
@@ -63,6 +70,7 @@ export async function loadConfig(
     clusterAddr: clusterAddr ?? '',
     clusterName: last((root) => root.string('cluster_name'))?.value ?? '',
     replication: readReplication(roots),
+    replicationProtocol: readReplicationProtocol(environment, warn),
     logLevel: level
       ? parseLogLevel(level, 'VAULT_LOG_LEVEL')
       : parseLogLevel(configuredLevel?.value ?? 'info', `${configuredLevel?.where}: log_level`),
@@ -72,12 +80,22 @@ export async function loadConfig(
     defaultLeaseTtl,
     maxLeaseTtl,
     pidFile: last((root) => root.string('pid_file'))?.value || undefined,
-    enableUnauthenticatedAccess: last((root) => root.strings('enable_unauthenticated_access'))?.value ?? [],
+    enableUnauthenticatedAccess: last(readUnauthenticated)?.value,
     dev: undefined,
   }
   config.clusterAddr ||= defaultClusterAddr(config)
   reportIgnored(roots, warn)
   return { config, warnings }
+}
+
+function readUnauthenticated(root: Section): UnauthenticatedGroup[] | undefined {
+  const key = 'enable_unauthenticated_access'
+  const groups = root.strings(key)
+  const known: readonly string[] = UNAUTHENTICATED_GROUPS
+  if (groups?.some((group) => !known.includes(group))) {
+    root.refuse(key, `a list of ${UNAUTHENTICATED_GROUPS.map((group) => `"${group}"`).join(', ')}`)
+  }
+  return groups as UnauthenticatedGroup[] | undefined
 }
 
 /** The value from the last file that has one, and that file's name. */

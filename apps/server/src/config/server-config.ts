@@ -1,4 +1,5 @@
 /** The server's configuration after reading: checked, with defaults, in milliseconds and bytes. */
+import type { VersionRange } from '@lockstep/replication'
 import type { ForwardedForOptions } from '../http/forwarded-for.ts'
 import type { StatusHeaders } from '../http/reply.ts'
 
@@ -41,13 +42,20 @@ export interface StaticSealConfig {
 
 export interface ReplicationConfig {
   resolverDiscoverServers: boolean
-  logshipperBufferLength: number
-  /** Bytes; undefined = the default share of the host's memory. */
+  /** Records of the log kept for secondaries; undefined = no cap in records. */
+  logshipperBufferLength: number | undefined
+  /** The same in bytes; undefined = the default. */
   logshipperBufferSize: number | undefined
   allowForwardingViaHeader: boolean
   bestEffortWalWaitDuration: number
   allowForwardingViaToken: '' | 'new_token'
+  /** Between two comparisons of the Merkle index with the data, ms; 0 = none. */
+  scrubInterval: number
 }
+
+/** Vault 2's names; of rekey there is nothing yet to protect. */
+export const UNAUTHENTICATED_GROUPS = ['generate-operation-token', 'generate-root', 'rekey'] as const
+export type UnauthenticatedGroup = (typeof UNAUTHENTICATED_GROUPS)[number]
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
 export type LogFormat = 'standard' | 'json'
@@ -70,12 +78,14 @@ export interface ServerConfig {
   clusterAddr: string
   clusterName: string
   replication: ReplicationConfig
+  /** Protocol versions to speak with other clusters; undefined = all that this build has. */
+  replicationProtocol?: VersionRange | undefined
   logLevel: LogLevel
   logFormat: LogFormat
   defaultLeaseTtl: number
   maxLeaseTtl: number
   pidFile: string | undefined
-  /** Endpoint groups that need no token although newer Vault versions ask for one. */
-  enableUnauthenticatedAccess: string[]
+  /** Endpoint groups that need no token although newer Vault versions ask for one; undefined = all of them. */
+  enableUnauthenticatedAccess: UnauthenticatedGroup[] | undefined
   dev: DevConfig | undefined
 }

@@ -1,4 +1,4 @@
-import type { CoreRequest, CoreResponse } from '@lockstep/core'
+import type { CoreRequest, CoreResponse, OperatorCaller } from '@lockstep/core'
 
 export type HealthState = 'uninitialized' | 'sealed' | 'dr-secondary' | 'performance-standby' | 'standby' | 'active'
 
@@ -22,6 +22,7 @@ export interface ServerCore {
     kind: GenerateRootKind,
     action: GenerateRootAction,
     params: Record<string, unknown>,
+    caller: OperatorCaller,
   ): Promise<Record<string, unknown> | undefined>
   health(): Promise<{ state: HealthState; body: Record<string, unknown> }>
   leader(): Promise<Record<string, unknown>>

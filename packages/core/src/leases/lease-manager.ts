@@ -41,6 +41,8 @@ export interface TokenLeases extends Pick<LeaseManager, 'registerToken' | 'token
 export interface HoldableLeaseManager extends LeaseManager, TokenLeases {
   /** While on, nothing is revoked for having expired (explicit revocation still works): for a cluster just promoted or restored. */
   hold(on: boolean): void
+  /** How many leases are past their time and not given up; reads them all. */
+  expired(): Promise<number>
   /** Leases whose revocation was given up, with the last error. */
   irrevocable(prefix?: string): Promise<{ id: string; error: string }[]>
 }
@@ -332,6 +334,16 @@ export function leaseManager(
     },
 
     hold: (on) => schedule.hold(on),
+
+    async expired() {
+      const now = clock.now()
+      let count = 0
+      for await (const { lease, irrevocable } of records.all()) {
+        if (irrevocable === undefined && lease.expireTime !== 0 && lease.expireTime <= now) count++
+      }
+      return count
+    },
+
     stop: () => schedule.stop(),
 
     invalidate(key) {

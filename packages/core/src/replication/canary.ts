@@ -28,7 +28,13 @@ export interface Canary {
   stop(): Promise<void>
 }
 
-export function canary(storage: Pick<Store, 'put'>, clock: Clock, log: Log): Canary {
+/** `observe` is told how long each probing write took, ms. */
+export function canary(
+  storage: Pick<Store, 'put'>,
+  clock: Clock,
+  log: Log,
+  observe: (ms: number) => void = () => {},
+): Canary {
   const health: StorageHealth = { writtenAt: 0, writeMs: 0, waitingSince: 0, error: '' }
   async function probe(): Promise<void> {
     const started = clock.now()
@@ -38,6 +44,7 @@ export function canary(storage: Pick<Store, 'put'>, clock: Clock, log: Log): Can
       health.writtenAt = started
       health.writeMs = clock.now() - started
       health.error = ''
+      observe(health.writeMs)
     } catch (error) {
       health.error = String(error)
       log.warn('the storage refused a probing write', { error: String(error) })

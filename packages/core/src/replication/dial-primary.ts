@@ -1,5 +1,5 @@
 import { primaryServerName } from '@lockstep/bootstrap'
-import { ALPN, dialCluster } from '@lockstep/replication-transport'
+import { ALPN, dialCluster, type LinkOptions } from '@lockstep/replication-transport'
 import type { EndCredentials, ReplicationKind } from './role-records.ts'
 
 /** One link to the first address that answers with the right certificate. */
@@ -9,6 +9,7 @@ export function dialPrimary(
   addresses: readonly string[],
   credentials: EndCredentials,
   signal?: AbortSignal,
+  onTraffic?: LinkOptions['onTraffic'],
 ) {
   return dialCluster({
     addresses,
@@ -18,5 +19,6 @@ export function dialPrimary(
     cert: credentials.certificate,
     key: credentials.privateKey,
     signal,
+    onTraffic,
   })
 }

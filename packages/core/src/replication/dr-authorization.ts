@@ -25,7 +25,14 @@ export interface DrRequest {
   remoteAddress: string
 }
 
-export type AuthorizesDr = (token: string, request: DrRequest) => Promise<boolean>
+/** What proved the right to a change: what kind of token, and its accessor ("" where it has none). */
+export interface Consent {
+  token: string
+  accessor: string
+}
+
+/** Undefined when the token does not permit the request. */
+export type AuthorizesDr = (token: string, request: DrRequest) => Promise<Consent | undefined>
 
 export function drAuthorization(components: DrAuthorizationComponents): AuthorizesDr {
   const { storage, clock, log, parseHcl, sealBatch, openBatch } = components
@@ -35,14 +42,18 @@ export function drAuthorization(components: DrAuthorizationComponents): Authoriz
       const tokens = tokenStore({ storage, leases: noLeases, clock, log, random: randomBytes, sealBatch, openBatch })
       const entry = await tokens.lookup(token)
       // A use cannot be counted here.
-      if (entry === undefined || entry.numUses !== 0 || !withinBoundCidrs(entry, remoteAddress)) return false
-      if (entry.type === 'service') return entry.policies.includes('root')
+      if (entry === undefined || entry.numUses !== 0 || !withinBoundCidrs(entry, remoteAddress)) return undefined
+      const { accessor, displayName } = entry
+      if (entry.type === 'service') {
+        return entry.policies.includes('root') ? { token: `root token ${displayName}`, accessor } : undefined
+      }
       const policies = policyStore({ storage: prefixedStore(storage, 'sys/policy/'), parseHcl })
       const acl = await policies.acl(entry.policies)
-      return acl.authorize({ operation: 'update', path, data, wrapTtl: 0 }).allowed
+      const { allowed } = acl.authorize({ operation: 'update', path, data, wrapTtl: 0 })
+      return allowed ? { token: `batch token ${displayName}`, accessor } : undefined
     } catch (error) {
       log.warn('a token for a change of the DR role could not be checked', { error: String(error) })
-      return false
+      return undefined
     }
   }
 }

@@ -2,8 +2,11 @@
 import { BackendError, type BackendRequest, type BackendResponse, field, type Path, path } from '@lockstep/backend'
 import type { CoreBackendResponse } from '../contracts.ts'
 import { diagnosticsPaths } from './diagnostics-paths.ts'
+import type { Consent } from './dr-authorization.ts'
 import { dryRun, inspectPaths } from './inspect-paths.ts'
-import type { ReplicationManager } from './manager.ts'
+import { isDrSecondary, maintenancePaths } from './maintenance-paths.ts'
+import type { MountFilterView, ReplicationManager } from './manager.ts'
+import { promotedBy, receiptPaths } from './receipt-paths.ts'
 import type { ReplicationKind } from './role-records.ts'
 
 const DEFAULT_TOKEN_TTL_SECONDS = 30 * 60
@@ -26,14 +29,21 @@ export function replicationPaths(manager: ReplicationManager): Path[] {
       }),
     },
   })
+  const consented = async (request: Parameters<typeof consent>[2]): Promise<void> => {
+    await consent(manager, 'dr', request)
+  }
   return [
     status,
     ...rolePaths(manager, 'performance', 'replication/performance/'),
     ...rolePaths(manager, 'dr', 'replication/dr/'),
-    ...rolePaths(manager, 'performance', 'replication/').filter(({ pattern }) => !pattern.endsWith('/status')),
+    ...rolePaths(manager, 'performance', 'replication/').filter(
+      ({ pattern }) => !/\/(?:status|generate-public-key)$/.test(pattern),
+    ),
     ...filterPaths(manager),
-    ...diagnosticsPaths(manager, (request) => consent(manager, 'dr', request)),
-    ...inspectPaths(manager, (request) => consent(manager, 'dr', request)),
+    ...diagnosticsPaths(manager, consented),
+    ...maintenancePaths(manager, consented),
+    ...inspectPaths(manager, consented),
+    ...receiptPaths(manager, consented),
     path('replication/dr/secondary/operation-token/delete', {
       fields: { dr_operation_token: field.string({ required: true }) },
       operations: {
@@ -90,15 +100,10 @@ function primaryPaths(manager: ReplicationManager, kind: ReplicationKind, prefix
       },
       operations: {
         update: async ({ field }): Promise<CoreBackendResponse> => {
-          if (field.secondary_public_key !== '') {
-            throw new BackendError(
-              'BACKEND_INVALID_REQUEST',
-              'secondary_public_key: activation by public key is not supported',
-            )
-          }
-          const { id, ttl } = field
+          const { id, ttl, secondary_public_key: publicKey } = field
           if (ttl <= 0) throw new BackendError('BACKEND_INVALID_REQUEST', 'ttl: expected more than 0 seconds')
-          return { wrapInfo: await manager.secondaryToken(kind, { id, ttl }) }
+          const issued = await manager.secondaryToken(kind, { id, ttl, publicKey })
+          return 'sealed' in issued ? { data: { token: issued.sealed } } : issued
         },
       },
     }),
@@ -119,6 +124,8 @@ const upstreamFields = {
   primary_api_addr: field.string({ default: '' }),
   ca_file: field.string({ default: '' }),
   ca_path: field.string({ default: '' }),
+  client_cert_pem: field.string({ default: '' }),
+  client_key_pem: field.string({ default: '' }),
   dr_operation_token: field.string({ default: '' }),
 }
 
@@ -135,17 +142,30 @@ function secondaryPaths(manager: ReplicationManager, kind: ReplicationKind, pref
         },
       },
     }),
+    path(`${prefix}generate-public-key`, {
+      fields: { dr_operation_token: field.string({ default: '' }) },
+      operations: {
+        update: async (request) => {
+          // To follow another primary: on a DR secondary only the operators' consent lets anyone in.
+          if (kind === 'dr' && isDrSecondary(manager)) await consent(manager, kind, request)
+          return { data: { secondary_public_key: await manager.generatePublicKey(kind) } }
+        },
+      },
+    }),
     path(`${prefix}promote`, {
       fields: {
         primary_cluster_addr: field.string({ default: '' }),
         force: field.bool({ default: false }),
+        dry_run: field.bool({ default: false }),
         dr_operation_token: field.string({ default: '' }),
       },
       operations: {
         update: async (request) => {
           const { field } = request
-          await consent(manager, kind, request)
-          await manager.promoteSecondary(kind, { primaryClusterAddr: field.primary_cluster_addr, force: field.force })
+          const by = promotedBy(request, await consent(manager, kind, request))
+          if (field.dry_run) return { data: await manager.previewPromotion(kind) }
+          const { primary_cluster_addr: primaryClusterAddr, force } = field
+          await manager.promoteSecondary(kind, { primaryClusterAddr, force, by })
           return changing('promoted to a replication primary')
         },
       },
@@ -182,10 +202,11 @@ function secondaryPaths(manager: ReplicationManager, kind: ReplicationKind, pref
 }
 
 function filterPaths(manager: ReplicationManager): Path[] {
-  const dynamic = async (id: string): Promise<BackendResponse | undefined> => {
-    const view = await manager.dynamicFilter(id)
-    return view && { data: { dynamic_filtered_mounts: view.mounts, dynamic_filtered_namespaces: view.namespaces } }
-  }
+  const answer = (view: MountFilterView | undefined): BackendResponse | undefined =>
+    view && {
+      data: { dynamic_filtered_mounts: view.mounts, dynamic_filtered_namespaces: view.namespaces },
+      ...(view.warnings === undefined ? {} : { warnings: view.warnings }),
+    }
   return [
     path('replication/performance/primary/paths-filter/:id', {
       fields: {
@@ -198,7 +219,11 @@ function filterPaths(manager: ReplicationManager): Path[] {
           const filter = await manager.filter(params.id)
           return filter && { data: { mode: filter.mode, paths: filter.paths } }
         },
-        update: async ({ params, field }) => {
+        update: async ({ params, field, data }) => {
+          // Without it, "allow" and no path would withhold everything.
+          if (data.paths === undefined) {
+            throw new BackendError('BACKEND_INVALID_REQUEST', 'paths: expected a list of mount paths')
+          }
           if (field.dry_run) return { data: dryRun(params.id, manager.inspector.preview(params.id, field)) }
           await manager.setFilter(params.id, { mode: field.mode, paths: field.paths })
           return undefined
@@ -211,20 +236,22 @@ function filterPaths(manager: ReplicationManager): Path[] {
       },
     }),
     path('replication/performance/primary/dynamic-filter/:id', {
-      operations: { read: ({ params }) => dynamic(params.id) },
+      operations: { read: async ({ params }) => answer(await manager.dynamicFilter(params.id)) },
     }),
     path('replication/performance/secondary/dynamic-filter/:id', {
-      operations: { read: ({ params }) => dynamic(params.id) },
+      operations: { read: async ({ params }) => answer(await manager.filterHere(params.id)) },
     }),
   ]
 }
 
-function upstream(values: { token: string; primary_api_addr: string; ca_file: string; ca_path: string }) {
+function upstream(values: Record<Exclude<keyof typeof upstreamFields, 'dr_operation_token'>, string>) {
   return {
     token: values.token,
     primaryApiAddr: values.primary_api_addr,
     caFile: values.ca_file,
     caPath: values.ca_path,
+    clientCertPem: values.client_cert_pem,
+    clientKeyPem: values.client_key_pem,
   }
 }
 
@@ -232,14 +259,15 @@ async function consent(
   manager: ReplicationManager,
   kind: ReplicationKind,
   request: Pick<BackendRequest, 'path' | 'data' | 'remoteAddress'> & { field: { dr_operation_token: string } },
-): Promise<void> {
-  if (kind !== 'dr') return
-  if (manager.mode('dr') !== 'secondary') throw new BackendError('BACKEND_INVALID_REQUEST', 'Not a DR secondary.')
+): Promise<Consent | undefined> {
+  if (kind !== 'dr') return undefined
+  if (!isDrSecondary(manager)) throw new BackendError('BACKEND_INVALID_REQUEST', 'Not a DR secondary.')
   const { dr_operation_token: token } = request.field
   if (token === '')
     throw new BackendError('BACKEND_INVALID_REQUEST', 'dr_operation_token: expected a DR operation token')
   const { dr_operation_token: _, ...data } = request.data
   const asked = { path: `sys/${request.path}`, data, remoteAddress: request.remoteAddress }
-  if (!(await manager.checkOperationToken(token, asked)))
-    throw new BackendError('BACKEND_PERMISSION_DENIED', 'permission denied')
+  const consented = await manager.checkOperationToken(token, asked)
+  if (consented === undefined) throw new BackendError('BACKEND_PERMISSION_DENIED', 'permission denied')
+  return consented
 }

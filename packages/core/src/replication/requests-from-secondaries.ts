@@ -6,6 +6,8 @@ import { CoreError, type Log } from '../contracts.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
 import { BOOTSTRAP, encodeBootstrapReply } from './bootstrap-reply.ts'
 import { decodeForwardedRequest, encodeForwardedAnswer, FORWARD, type ForwardedRequest } from './forwarded-request.ts'
+import type { PromotionReceipt } from './receipts.ts'
+import { parseRejoined, REJOINED } from './rejoined.ts'
 import type { ReplicationKind } from './role-records.ts'
 
 export type RequestFromSecondary = (secondaryId: string, method: string, body: Plain) => Promise<Plain>
@@ -18,6 +20,12 @@ export interface RequestsFromSecondariesComponents {
   clusterId: string
   /** Runs a forwarded request for this secondary; absent where nothing is forwarded (DR). */
   forwarded?(secondaryId: string, request: ForwardedRequest): Promise<BackendResponse | undefined>
+  /** Rejects when this secondary may not have the keyring (any more). */
+  redeem(secondaryId: string): Promise<void>
+  /** The promotions of the set, for former primaries that come back. */
+  promotions(): Promise<PromotionReceipt[]>
+  /** A former primary, which led until the end of this epoch, follows this cluster now. */
+  rejoined(secondaryId: string, ledEpoch: number): Promise<void>
 }
 
 /** Errors it rejects with reach the secondary with code and message. */
@@ -25,13 +33,19 @@ export function requestsFromSecondaries(components: RequestsFromSecondariesCompo
   const { unsealed, store, kind, clusterId, forwarded } = components
   return async (secondaryId, method, body) => {
     if (method === BOOTSTRAP) {
+      await components.redeem(secondaryId)
       const operatorKey = await unsealed.operatorKey()
       components.log.info('keyring and operator key handed to a replication secondary', { kind, id: secondaryId })
-      return encodeBootstrapReply({ clusterId, keyring: unsealed.keyring().serialize(), operatorKey })
+      const promotions = await components.promotions()
+      return encodeBootstrapReply({ clusterId, keyring: unsealed.keyring().serialize(), operatorKey, promotions })
     }
     if (method === FORWARD && forwarded !== undefined) {
       const response = await forwarded(secondaryId, decodeForwardedRequest(body))
       return encodeForwardedAnswer({ response, place: store.log.head() })
+    }
+    if (method === REJOINED) {
+      await components.rejoined(secondaryId, parseRejoined(body))
+      return null
     }
     throw new CoreError(
       'CORE_INVALID_REQUEST',

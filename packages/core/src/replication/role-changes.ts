@@ -7,16 +7,24 @@ import { randomUUID } from 'node:crypto'
 import { deserializeKeyring } from '@lockstep/barrier'
 import { createReplicationCa, issuePrimaryServer } from '@lockstep/bootstrap'
 import { decodePosition, encodePosition } from '@lockstep/replication'
+import { recordsAfter } from '@lockstep/replication-driver'
 import { type Transaction, transact } from '@lockstep/storage'
 import { copyClusterIdentity } from '../cluster-identity.ts'
 import { type Clock, CoreError, type Log } from '../contracts.ts'
+import { saveLeaseHold } from '../leases/lease-hold.ts'
 import type { ClusterStore } from '../seal-life-cycle/cluster-store.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
 import { type Activation, fetchBootstrap, redeemToken } from './activate.ts'
+import { activationKeyPath, activationKeys } from './activation-keys.ts'
 import type { BootstrapReply } from './bootstrap-reply.ts'
+import { cursorOf, cursorRecord } from './cursor-record.ts'
+import { HANDOVER_WAIT_MS } from './handover.ts'
 import type { ReplicationManager } from './manager.ts'
 import { answeringAddress } from './primary-address.ts'
+import type { PrimaryRole } from './primary-role.ts'
+import { judgePromotion, type PromotionFacts, type PromotionJudgement, receiptOf, shownJudgement } from './promotion.ts'
+import { departure, type PromotionReceipt, promotionReceipts } from './receipts.ts'
 import {
   type PrimaryRecord,
   type ReplicationKind,
@@ -26,6 +34,7 @@ import {
   type SecondaryRecord,
 } from './role-records.ts'
 import type { SecondaryRole } from './secondary-role.ts'
+import { shownSet, type Unreplicated, type UnreplicatedSet } from './unreplicated.ts'
 
 export interface RoleChangesComponents {
   unsealed: Unsealed
@@ -35,8 +44,9 @@ export interface RoleChangesComponents {
   /** The role in force. */
   role(kind: ReplicationKind): RoleRecord
   /** Throws CORE_INVALID_REQUEST when the cluster is none. */
-  primary(kind: ReplicationKind): { readonly record: PrimaryRecord }
-  secondary(kind: ReplicationKind): Pick<SecondaryRole, 'record' | 'caughtUp' | 'status'>
+  primary(kind: ReplicationKind): Pick<PrimaryRole, 'record' | 'handOver'>
+  secondary(kind: ReplicationKind): Pick<SecondaryRole, 'record' | 'upstream'>
+  unreplicated: Pick<Unreplicated, 'capture' | 'begin' | 'saveHeader'>
 }
 
 export type RoleChanges = Pick<
@@ -45,6 +55,7 @@ export type RoleChanges = Pick<
   | 'demotePrimary'
   | 'disablePrimary'
   | 'enableSecondary'
+  | 'previewPromotion'
   | 'promoteSecondary'
   | 'disableSecondary'
   | 'updatePrimary'
@@ -57,7 +68,7 @@ export type RoleChanges = Pick<
 type Also = (transaction: Transaction, records: ReturnType<typeof roleRecords>) => Promise<void>
 
 export function roleChanges(components: RoleChangesComponents): RoleChanges {
-  const { unsealed, lifeCycle, clock, log, role, primary, secondary } = components
+  const { unsealed, lifeCycle, clock, log, role, primary, secondary, unreplicated } = components
   let underWay = false
   let ended = false
 
@@ -130,14 +141,26 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
     }
   }
 
-  function assertShown(kind: ReplicationKind): void {
-    const { record, caughtUp, status } = secondary(kind)
-    if (record.credentials === null || record.primaryClusterAddrs.length === 0 || caughtUp()) return
-    const { lag_ms, last_error } = status()
-    const why = last_error ? `the link to the primary is down (${last_error})` : `it is ${lag_ms} ms behind`
+  /** As far as it is known now; `logged` is the store as it is open. */
+  async function promotionFacts(kind: ReplicationKind, logged: ClusterStore['logged']): Promise<PromotionFacts> {
+    const { record, upstream } = secondary(kind)
+    const stored = await logged.get(roleKeys.cursor(kind))
+    return {
+      ...{ kind, record, ...upstream(), now: clock.now() },
+      ownEpoch: logged.log.head().epoch,
+      position: stored && decodePosition(stored),
+    }
+  }
+
+  const judge = async (kind: ReplicationKind): Promise<PromotionJudgement> =>
+    judgePromotion(await promotionFacts(kind, unsealed.store.logged))
+
+  async function assertShown(kind: ReplicationKind): Promise<void> {
+    const { safe, reasons } = await judge(kind)
+    if (safe) return
     throw new CoreError(
       'CORE_UNAVAILABLE',
-      `this secondary cannot be shown to hold all of the primary's writes: ${why}; set force to promote it anyway`,
+      `this secondary cannot be shown to hold all of the primary's writes: ${reasons.join('; ')}; set force to promote it anyway`,
     )
   }
 
@@ -161,27 +184,48 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
 
     demotePrimary: (kind) =>
       change(kind, async () => {
-        const { clusterId } = primary(kind).record
-        const next: SecondaryRecord = {
-          mode: 'secondary',
-          clusterId,
-          secondaryId: '',
-          primaryClusterAddrs: [],
-          credentials: null,
-          enabledAt: clock.now(),
+        const { record, handOver } = primary(kind)
+        /** While the links are still up, and with no request under way. */
+        const handingOver = async ({ store, barrier }: Unsealed): Promise<void> => {
+          const { logged, modes } = store
+          // From now on nothing of the kind is written; what was committed before is, once this write is durable.
+          modes[kind] = 'secondary'
+          await logged.put(roleKeys.cursor(kind), demotedPosition(record.clusterId, logged.log.head().epoch))
+          const next: SecondaryRecord = {
+            mode: 'secondary',
+            clusterId: record.clusterId,
+            secondaryId: '',
+            primaryClusterAddrs: [],
+            credentials: null,
+            enabledAt: clock.now(),
+            led: cursorRecord(logged.log.head()),
+          }
+          await transact(barrier, async (transaction) => {
+            await forgetRole(transaction, kind)
+            await roleRecords(transaction).saveRole(kind, next)
+          })
+          // Only a cluster that is no primary any more says that it wrote its last record.
+          try {
+            await roleRecords(barrier).saveDemotion(kind, await handOver(HANDOVER_WAIT_MS))
+          } catch (error) {
+            log.error('the handover to the secondaries failed', { kind, error: String(error) })
+          }
         }
-        // The epoch it led in: a primary of an earlier one is stale.
-        return store(kind, next, undefined, ({ logged }) => {
-          const { epoch } = logged.log.head()
-          const position = encodePosition({ clusterId, epoch, view: '', cursor: null })
-          return logged.put(roleKeys.cursor(kind), position)
-        })
+        return () =>
+          lifeCycle.transition(
+            async () => log.info('the replication role has changed', { kind, mode: 'secondary' }),
+            handingOver,
+          )
       }),
 
     disablePrimary: (kind) =>
       change(kind, async () => {
         primary(kind)
-        return store(kind, { mode: 'disabled' }, (_transaction, records) => records.clear(kind))
+        return store(kind, { mode: 'disabled' }, async (transaction, records) => {
+          await records.clear(kind)
+          await forgetRole(transaction, kind)
+          await promotionReceipts(transaction).clear(kind)
+        })
       }),
 
     enableSecondary: (kind, input) =>
@@ -194,30 +238,44 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
         if (kind === 'performance' && role('dr').mode !== 'disabled') {
           throw invalid('disable DR replication first: its secondaries hold what this cluster is about to give up')
         }
-        const activation = await redeemToken(kind, input, clock.now())
+        const activation = await redeemToken(kind, input, clock.now(), activationKeys(unsealed.barrier))
         const reply = await fetchBootstrap(activation)
         const record = secondaryRecord(activation)
         return async () => {
           await lifeCycle.adopt(reply, async (next, previous) => {
             await copyClusterIdentity(previous, next)
+            await promotionReceipts(next).save(kind, reply.promotions)
             await roleRecords(next).saveRole(kind, record)
           })
           log.info('the replication role has changed', { kind, mode: 'secondary' })
         }
       }),
 
-    promoteSecondary: (kind, { primaryClusterAddr, force }) =>
+    previewPromotion: async (kind) => shownJudgement(await judge(kind)),
+
+    promoteSecondary: (kind, { primaryClusterAddr, force, by }) =>
       change(kind, async () => {
         const { record } = secondary(kind)
-        if (!force) assertShown(kind)
+        if (!force) await assertShown(kind)
         const next = await newPrimary(record.clusterId, primaryClusterAddr)
+        let receipt: PromotionReceipt
+        let supersedes = 0
         const also: Also = async (transaction, records) => {
           await records.clear(kind)
           await forgetUpstream(transaction, kind)
+          await promotionReceipts(transaction).save(kind, [receipt])
+          // A demoted cluster that leads again has lost no renewal of a lease.
+          if (kind !== 'dr' || receipt.handedOver || record.credentials === null) return
+          const reason = `promotion to epoch ${receipt.epoch} without a handover by the old primary`
+          await saveLeaseHold(transaction, { since: receipt.at, reason, supersedes })
         }
         return store(kind, next, also, async ({ logged }) => {
-          const epoch = Math.max(logged.log.head().epoch, await followedEpoch(logged, kind)) + 1
-          await logged.log.startEpoch(epoch)
+          // Nothing is applied any more: this is what the new primary has.
+          const facts = await promotionFacts(kind, logged)
+          const judgement = judgePromotion(facts)
+          receipt = receiptOf(facts, judgement, { by, forced: force })
+          supersedes = facts.position?.epoch ?? 0
+          if (receipt.epoch > logged.log.head().epoch) await logged.log.startEpoch(receipt.epoch)
         })
       }),
 
@@ -226,6 +284,7 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
         secondary(kind)
         return store(kind, { mode: 'disabled' }, async (transaction, records) => {
           await forgetUpstream(transaction, kind)
+          await promotionReceipts(transaction).clear(kind)
           if (kind === 'performance') return
           // What it holds of the primary's performance role would make a second primary, or a second secondary of one name.
           await records.clear('performance')
@@ -248,12 +307,25 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
           return store(kind, { ...record, primaryClusterAddrs }, forget)
         }
         if (input.token === '') return store(kind, { ...record, primaryClusterAddrs: [] }, forget)
-        const activation = await redeemToken(kind, input, clock.now())
+        const activation = await redeemToken(kind, input, clock.now(), activationKeys(unsealed.barrier))
         if (activation.package.clusterId !== record.clusterId) {
           throw invalid('token: it belongs to another replication set; disable replication and enable it anew')
         }
-        assertSameRootKey(await fetchBootstrap(activation))
-        return store(kind, secondaryRecord(activation), forget)
+        const reply = await fetchBootstrap(activation)
+        assertSameRootKey(reply)
+        const { led } = record
+        const next = { ...secondaryRecord(activation), ...(led === undefined ? {} : { led }) }
+        let lost: UnreplicatedSet | undefined
+        const also: Also = async (transaction, records) => {
+          await forget(transaction, records)
+          await transaction.delete(activationKeyPath(kind))
+          await promotionReceipts(transaction).save(kind, reply.promotions)
+          if (lost !== undefined) await unreplicated.saveHeader(transaction, lost)
+        }
+        return store(kind, next, also, async ({ logged }) => {
+          lost = await unreplicatedWrites(kind, record, logged, reply.promotions)
+          if (lost !== undefined) log.warn('writes that were never replicated are kept', { kind, ...shownSet(lost) })
+        })
       }),
 
     end() {
@@ -261,13 +333,52 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
     },
   }
 
-  async function followedEpoch(logged: ClusterStore['logged'], kind: ReplicationKind): Promise<number> {
+  /**
+   * Before another primary's state replaces it: what this cluster holds and that primary never got. The log of a former primary tells
+   * it record by record; else what the first comparison replaces is kept.
+   */
+  async function unreplicatedWrites(
+    kind: ReplicationKind,
+    { credentials, led }: SecondaryRecord,
+    logged: ClusterStore['logged'],
+    promotions: readonly PromotionReceipt[],
+  ): Promise<UnreplicatedSet | undefined> {
+    const now = clock.now()
+    if (credentials === null && led !== undefined) {
+      const receipt = departure(promotions, led.epoch)
+      const found = receipt?.from ? await recordsAfter(logged.log, cursorOf(receipt.from)) : 'unknown'
+      const newest = promotions.reduce((epoch, receipt) => Math.max(epoch, receipt.epoch), led.epoch)
+      const id = `${receipt?.epoch ?? newest}-${led.index}`
+      if (typeof found === 'object') return unreplicated.capture(kind, id, found, now)
+      log.warn("this cluster's log cannot tell which of its writes were never replicated", { kind, reason: found })
+      return unreplicated.begin(kind, id, now)
+    }
+    // A secondary may have come further than the one that was promoted.
     const stored = await logged.get(roleKeys.cursor(kind))
-    return stored === undefined ? 0 : decodePosition(stored).epoch
+    const cursor = stored && decodePosition(stored).cursor
+    if (!cursor) return undefined
+    const later = promotions.filter(({ epoch }) => epoch > cursor.epoch)
+    if (later.length === 0) return undefined
+    const from = departure(promotions, cursor.epoch)?.from
+    if (from && from.epoch === cursor.epoch && from.index >= cursor.index) return undefined
+    return unreplicated.begin(kind, `${later[0]!.epoch}-${cursor.index}-followed`, now)
   }
 }
 
+/** The epoch it led in: a primary of an earlier one is stale. */
+function demotedPosition(clusterId: string, epoch: number): Uint8Array {
+  return encodePosition({ clusterId, epoch, view: '', cursor: null })
+}
+
+/** What belonged to having been primary or secondary, and to neither any more. */
+async function forgetRole(transaction: Transaction, kind: ReplicationKind): Promise<void> {
+  await transaction.delete(roleKeys.fenced(kind))
+  await transaction.delete(roleKeys.handover(kind))
+  await transaction.delete(roleKeys.demotion(kind))
+}
+
 async function forgetUpstream(transaction: Transaction, kind: ReplicationKind): Promise<void> {
+  await forgetRole(transaction, kind)
   await transaction.delete(roleKeys.cursor(kind))
   await transaction.delete(roleKeys.addresses(kind))
   if (kind === 'dr') await transaction.delete(roleKeys.operationToken)

@@ -6,6 +6,9 @@
 import { readJson, writeJson } from '@lockstep/backend'
 import type { ReplicationCa } from '@lockstep/bootstrap'
 import type { Store, Transaction } from '@lockstep/storage'
+import type { CursorRecord } from './cursor-record.ts'
+import type { FencedRecord } from './fencing.ts'
+import type { HandoverRecord, HandoverResult } from './handover.ts'
 
 export type ReplicationKind = 'performance' | 'dr'
 export type RoleMode = 'disabled' | 'primary' | 'secondary'
@@ -39,6 +42,8 @@ export type RoleRecord =
       primaryApiAddr?: string
       credentials: EndCredentials | null
       enabledAt: number
+      /** It was the primary of the set: where its own log ended when it was demoted. Kept while it is a secondary. */
+      led?: CursorRecord
     }
 
 export type PrimaryRecord = Extract<RoleRecord, { mode: 'primary' }>
@@ -50,6 +55,8 @@ export interface KnownSecondary {
   /** SHA-256 of its certificate (DER), hex. */
   fingerprint: string
   issuedAt: number
+  /** Of one activated by public key: until when (ms) it may fetch the keyring, once. */
+  sealedActivation?: { expires: number; redeemed: boolean }
 }
 
 export interface FilterRecord {
@@ -69,6 +76,15 @@ export const roleKeys = {
   /** Primary addresses heard over the link. */
   addresses: (kind: ReplicationKind): string => `core/primary-addrs/${kind === 'dr' ? 'dr' : 'perf'}`,
   operationToken: 'core/replication/dr-operation-token',
+  /** Like the role they belong to: those of performance promotions go to the DR secondary. */
+  receipts: (kind: ReplicationKind): string => `${base[kind]}receipts/`,
+  /** What the primary said was its last record. */
+  handover: (kind: ReplicationKind): string => `core/replication/handover/${kind}`,
+  /** How far each secondary came when this cluster was demoted. */
+  demotion: (kind: ReplicationKind): string => `core/replication/demotion/${kind}`,
+  /** The later epoch that a secondary of this primary has followed. */
+  fenced: (kind: ReplicationKind): string => `core/replication/fenced/${kind}`,
+  unreplicated: (kind: ReplicationKind): string => `core/replication/unreplicated/${kind}/`,
 }
 
 type Storage = Pick<Store | Transaction, 'get' | 'put' | 'delete' | 'list'>
@@ -86,6 +102,13 @@ export interface RoleRecords {
   /** What the primary told of itself, best first; none when nothing was stored. */
   heardAddresses(kind: ReplicationKind): Promise<string[]>
   saveHeardAddresses(kind: ReplicationKind, addresses: string[]): Promise<void>
+  handover(kind: ReplicationKind): Promise<HandoverRecord | undefined>
+  saveHandover(kind: ReplicationKind, handover: HandoverRecord): Promise<void>
+  demotion(kind: ReplicationKind): Promise<HandoverResult[]>
+  saveDemotion(kind: ReplicationKind, results: readonly HandoverResult[]): Promise<void>
+  fenced(kind: ReplicationKind): Promise<FencedRecord | undefined>
+  saveFenced(kind: ReplicationKind, record: FencedRecord): Promise<void>
+  removeFenced(kind: ReplicationKind): Promise<void>
   /** Forgets the set: its secondaries and filters. */
   clear(kind: ReplicationKind): Promise<void>
 }
@@ -117,6 +140,13 @@ export function roleRecords(storage: Storage): RoleRecords {
     removeFilter: (id) => storage.delete(roleKeys.filters + id),
     heardAddresses: async (kind) => (await read<string[]>(roleKeys.addresses(kind))) ?? [],
     saveHeardAddresses: (kind, addresses) => write(roleKeys.addresses(kind), addresses),
+    handover: (kind) => read(roleKeys.handover(kind)),
+    saveHandover: (kind, handover) => write(roleKeys.handover(kind), handover),
+    demotion: async (kind) => (await read<HandoverResult[]>(roleKeys.demotion(kind))) ?? [],
+    saveDemotion: (kind, results) => write(roleKeys.demotion(kind), results),
+    fenced: (kind) => read(roleKeys.fenced(kind)),
+    saveFenced: (kind, record) => write(roleKeys.fenced(kind), record),
+    removeFenced: (kind) => storage.delete(roleKeys.fenced(kind)),
     async clear(kind) {
       const prefixes =
         kind === 'performance' ? [roleKeys.secondaries(kind), roleKeys.filters] : [roleKeys.secondaries(kind)]

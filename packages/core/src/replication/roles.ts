@@ -1,24 +1,36 @@
 /** The cluster's two roles, running: what is stored (`role-records`) made into primaries and followers. */
 import type { BackendResponse } from '@lockstep/backend'
 import { pathsFilter } from '@lockstep/paths-filter'
-import type { HeartbeatStatus } from '@lockstep/replication'
+import type { HeartbeatStatus, VersionRange } from '@lockstep/replication'
 import type { ClusterListener } from '@lockstep/replication-transport'
 import type { Followed } from '../consistency/consistency.ts'
 import { type Clock, CoreError, type Log, type WrappingStore } from '../contracts.ts'
+import type { LeaseHold } from '../leases/lease-hold.ts'
+import { timedForward } from '../metrics/link-metrics.ts'
+import type { Meter, Sample } from '../metrics/meter.ts'
+import { replicationGauges } from '../metrics/replication-gauges.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
+import { activationKeys } from './activation-keys.ts'
 import { type Canary, canary } from './canary.ts'
 import { diagnostician } from './diagnostics-roles.ts'
 import type { AuthorizesDr } from './dr-authorization.ts'
+import type { FencedRecord } from './fencing.ts'
+import { filterHere } from './filter-here.ts'
 import { followedLog } from './followed-log.ts'
 import { forwardError } from './forward-error.ts'
 import { decodeForwardedAnswer, encodeForwardedRequest, FORWARD, type ForwardedRequest } from './forwarded-request.ts'
 import { inspector } from './inspect-roles.ts'
-import type { ReplicationManager } from './manager.ts'
+import type { ModeWord, ReplicationManager } from './manager.ts'
 import type { OperationTokens } from './operation-token.ts'
 import { type PrimaryRole, primaryRole } from './primary-role.ts'
+import { promotionReceipts } from './receipts.ts'
+import { recover } from './recover.ts'
+import { redeemActivation } from './redeem-activation.ts'
+import { indexCare } from './reindex.ts'
 import { requestsFromSecondaries } from './requests-from-secondaries.ts'
 import { roleChanges } from './role-changes.ts'
+import { loadLeft } from './role-left.ts'
 import {
   type FilterRecord,
   type KnownSecondary,
@@ -29,6 +41,7 @@ import {
 } from './role-records.ts'
 import { type SecondaryRole, secondaryRole } from './secondary-role.ts'
 import { secondaryTokens } from './secondary-tokens.ts'
+import { unreplicated } from './unreplicated.ts'
 
 /** As of a secondary's id. */
 const LONGEST_ID = 63
@@ -41,6 +54,8 @@ export interface RolesComponents {
   clock: Clock
   log: Log
   operationTokens: OperationTokens
+  /** Default: nothing is counted. */
+  meter?: Meter
   /** Absent on a DR secondary, which wraps nothing. */
   wrapping?: WrappingStore
   /** Runs what a performance secondary forwards; `allowed` tells which mounts it may know of. */
@@ -49,6 +64,8 @@ export interface RolesComponents {
   mountPoints?(): string[]
   /** Whether a token of the primary permits a change of the DR role. Default: none does. */
   authorizesDr?: AuthorizesDr
+  /** Absent on a DR secondary, which revokes nothing. */
+  leaseHold?: Pick<LeaseHold, 'state' | 'superseded'>
 }
 
 export interface RolesOptions {
@@ -57,6 +74,12 @@ export interface RolesOptions {
   /** How long a forwarded write waits until it is visible here, ms. Vault's best_effort_wal_wait_duration, 2 s. */
   walWaitMs: number
   forwardTimeoutMs?: number
+  /** Replication protocol versions to speak. Default: all that this build has. */
+  protocol?: VersionRange | undefined
+  /** Dial the addresses a primary tells of, beside those given at activation. Default true. */
+  resolverDiscoverServers?: boolean | undefined
+  /** Between two comparisons of the Merkle index with the data, ms; 0 or absent = none. */
+  scrubIntervalMs?: number
 }
 
 export interface Roles extends ReplicationManager {
@@ -66,6 +89,10 @@ export interface Roles extends ReplicationManager {
   /** Mounts moved or vanished: what secondaries may hold may differ. */
   mountsChanged(): void
   isPerformanceSecondary(): boolean
+  /** What there is to say of the roles at this moment. */
+  metrics(): Promise<Sample[]>
+  /** `bootstrapping` in place of `secondary` until the first sync is over. */
+  shownMode(kind: ReplicationKind): ModeWord
   /** Id of the performance replication set this cluster is in, "" when it is in none; and on a secondary of it how far it has come. */
   readonly performanceSet: string
   readonly followed: Followed | undefined
@@ -100,8 +127,9 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     return members
   }
 
-  const heard: Partial<Record<ReplicationKind, string[]>> = {}
-  for (const kind of KINDS) if (stored[kind].mode === 'secondary') heard[kind] = await records.heardAddresses(kind)
+  const receipts = promotionReceipts(unsealed.barrier)
+  const kept = unreplicated({ logged: store.logged, barrier: unsealed.barrier, keyring: () => unsealed.keyring() })
+  const left = await loadLeft({ records, unreplicated: kept, store, stored })
 
   const addresses = () => ({ api: options.apiAddress, cluster: [options.clusterAddress] })
   const shared = {
@@ -112,8 +140,12 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     log,
     addresses,
     canary: () => probing?.time() ?? 0,
+    meter: components.meter,
+    resolve: options.resolverDiscoverServers,
+    protocol: options.protocol,
   }
   let probing: Canary | undefined
+  const onProbe = (ms: number): void => components.meter?.observe('wal.flushReady', ms)
 
   function startPrimary(kind: ReplicationKind, record: PrimaryRecord, members: readonly KnownSecondary[]): void {
     const { forwarded } = components
@@ -123,18 +155,32 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
       kind,
       log,
       clusterId: record.clusterId,
+      redeem: redeemActivation({ records, clock, known: () => primary(kind).known() }, kind),
       forwarded:
         kind === 'performance' && forwarded !== undefined
           ? (id, request) =>
               forwarded(request, (point) => primaries.performance?.view(id)?.ships(shipped, point) ?? false)
           : undefined,
+      promotions: () => receipts.all(kind),
+      async rejoined(id, epoch) {
+        log.info('a former primary follows this cluster', { kind, id, epoch })
+        if (kind === 'dr') await components.leaseHold?.superseded(epoch)
+      },
     })
     const mounts = { pathOf: (mount: string) => store.classes.mountPath(mount) }
-    primaries[kind] = primaryRole({ ...shared, mounts, answer }, { kind, record, secondaries: members, filters })
+    const onFenced = (fenced: FencedRecord): void => {
+      records.saveFenced(kind, fenced).catch((error: unknown) => {
+        log.warn('that this primary is stale could not be kept', { kind, error: String(error) })
+      })
+    }
+    primaries[kind] = primaryRole(
+      { ...shared, mounts, answer, onFenced },
+      { kind, record, secondaries: members, filters, fenced: left[kind].fenced },
+    )
   }
 
   function start(): void {
-    if (KINDS.some((kind) => stored[kind].mode !== 'disabled')) probing = canary(unsealed.barrier, clock, log)
+    if (KINDS.some((kind) => stored[kind].mode !== 'disabled')) probing = canary(unsealed.barrier, clock, log, onProbe)
     KINDS.forEach((kind, index) => {
       const record = stored[kind]
       if (record.mode === 'primary') startPrimary(kind, record, loaded[index]!)
@@ -144,7 +190,15 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
             log.warn("the primary's addresses could not be kept", { kind, error: String(error) })
           })
         }
-        secondaries[kind] = secondaryRole({ ...shared, onAddresses }, kind, record, heard[kind])
+        secondaries[kind] = secondaryRole(
+          {
+            ...{ ...shared, onAddresses, keyring: () => unsealed.keyring() },
+            onHandover: (handover) => records.saveHandover(kind, handover),
+          },
+          kind,
+          record,
+          left[kind],
+        )
       }
     })
   }
@@ -162,17 +216,32 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     return role
   }
 
-  const changes = roleChanges({ unsealed, lifeCycle, clock, log, role: (kind) => stored[kind], primary, secondary })
+  const changes = roleChanges({
+    ...{ unsealed, lifeCycle, clock, log, primary, secondary, unreplicated: kept },
+    role: (kind) => stored[kind],
+  })
   const issueToken = secondaryTokens({
     ...{ records, clock, wrapping: components.wrapping, filter: (id) => filters.get(id) },
     ...{ apiAddress: options.apiAddress, clusterAddress: options.clusterAddress },
   })
+
+  const keys = activationKeys(unsealed.barrier)
+  const care = await indexCare(
+    {
+      ...{ store: store.logged, storage: unsealed.barrier, clock, log },
+      repaired() {
+        for (const role of Object.values(secondaries)) role.recover()
+      },
+    },
+    { scrubIntervalMs: options.scrubIntervalMs ?? 0 },
+  )
 
   const roles: Roles = {
     start,
     async stop() {
       changes.end()
       await Promise.all([
+        care.stop(),
         probing?.stop(),
         ...[...Object.values(primaries), ...Object.values(secondaries)].map((role) => role.close()),
       ])
@@ -187,11 +256,25 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
         : undefined,
     upstream: () => (secondaries.dr ?? secondaries.performance)?.heartbeat(),
     isPerformanceSecondary: () => stored.performance.mode === 'secondary',
+    async metrics() {
+      const sessions = Object.values(primaries).map((role) => role.sessions())
+      const status = { performance: await roles.status('performance'), dr: await roles.status('dr') }
+      const { logBytes, logged } = store
+      const facts = { now: clock.now(), log: logged.log, logBytes, status, storage: probing?.health(), sessions }
+      return replicationGauges(facts)
+    },
     mode: (kind) => stored[kind].mode,
     lastWal: () => store.logged.log.head().index,
     async status(kind) {
-      return primaries[kind]?.status() ?? secondaries[kind]?.status() ?? { mode: 'disabled' }
+      const shown = primaries[kind]?.status() ?? secondaries[kind]?.status()
+      if (shown === undefined) return { mode: 'disabled' }
+      const held = components.leaseHold?.state() !== undefined
+      const afterPromotion = kind === 'dr' && stored.dr.mode === 'primary' ? { lease_revocation_held: held } : {}
+      return { ...shown, ...care.status(kind), ...afterPromotion }
     },
+    shownMode: (kind) => secondaries[kind]?.mode() ?? stored[kind].mode,
+    care,
+    recover: () => recover({ mode: (kind) => stored[kind].mode, secondary: (kind) => secondaries[kind] }),
 
     diagnostician: diagnostician({
       ...{ clock, store: store.logged, logBytes: store.logBytes },
@@ -208,13 +291,28 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     }),
 
     ...changes,
-    secondaryToken: async (kind, input) => issueToken(kind, primary(kind), input),
+    async secondaryToken(kind, input) {
+      const role = primary(kind)
+      const fenced = role.fenced()
+      if (fenced !== undefined) {
+        const text = `epoch ${fenced.epoch} has begun elsewhere, says the secondary ${JSON.stringify(fenced.by)}: this primary is stale, demote it (or revoke that secondary)`
+        throw new CoreError('CORE_UNAVAILABLE', text)
+      }
+      return issueToken(kind, role, input)
+    },
     async revokeSecondary(kind, id) {
       const role = primary(kind)
       if (!role.known().some((known) => known.id === id))
         throw invalid(`id: no secondary has the id ${JSON.stringify(id)}`)
       await records.removeSecondary(kind, id)
+      const fenced = role.fenced()
       role.revoke(id)
+      if (fenced !== undefined && role.fenced() === undefined) await records.removeFenced(kind)
+    },
+
+    async generatePublicKey(kind) {
+      if (stored[kind].mode === 'primary') throw invalid(`cluster is a ${kind} replication primary`)
+      return keys.generate(kind)
     },
 
     async filter(id) {
@@ -234,7 +332,9 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
       filters.delete(id)
       role.setFilter(id, undefined)
     },
+    filterHere: async (id) => filterHere(secondary('performance'), id),
     async dynamicFilter(id) {
+      primary('performance')
       const settings = filters.get(id)
       if (settings === undefined) return undefined
       const filter = pathsFilter(settings)
@@ -242,14 +342,20 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
       return { mounts: mounts.sort(), namespaces: [] }
     },
 
+    receipts,
+    unreplicated: kept,
+
     checkOperationToken: async (token, request) =>
-      (await operationTokens.check(token)) || ((await components.authorizesDr?.(token, request)) ?? false),
+      (await operationTokens.check(token))
+        ? { token: 'dr operation token', accessor: '' }
+        : components.authorizesDr?.(token, request),
     deleteOperationToken: () => operationTokens.delete(),
 
     async forward(request, caller, { untilApplied = true, timeoutMs = options.forwardTimeoutMs ?? 30_000 } = {}) {
       try {
         const role = secondary('performance')
-        const body = await role.request(FORWARD, encodeForwardedRequest(request, caller), { timeoutMs })
+        const ask = () => role.request(FORWARD, encodeForwardedRequest(request, caller), { timeoutMs })
+        const body = await timedForward(components.meter, ask)
         const answer = decodeForwardedAnswer(body)
         if (!untilApplied || (await role.applied(answer.place.index, options.walWaitMs))) return answer
         const { response, place } = answer

@@ -1,13 +1,35 @@
 /** A running secondary of one kind: follows its primary, and carries requests to it. */
-import { type HeartbeatStatus, NO_POSITION, type Plain, type Position } from '@lockstep/replication'
-import { acceptTagged, type FollowHandle, followPrimary, type LoggedStore } from '@lockstep/replication-driver'
+import { type HeartbeatStatus, NO_POSITION, type Plain, type Position, type VersionRange } from '@lockstep/replication'
+import {
+  acceptTagged,
+  type FollowHandle,
+  type FollowStatus,
+  followPrimary,
+  type LoggedStore,
+} from '@lockstep/replication-driver'
 import type { ClassRules } from '@lockstep/storage-classes'
 import type { Clock, Log } from '../contracts.ts'
+import { countTraffic } from '../metrics/link-metrics.ts'
+import type { Meter } from '../metrics/meter.ts'
+import type { Unsealed } from '../seal-life-cycle/services.ts'
+import { cursorRecord } from './cursor-record.ts'
 import { dialPrimary } from './dial-primary.ts'
-import { dialable } from './primary-address.ts'
+import {
+  encodeHandoverAnswer,
+  HANDOVER,
+  type HandoverRecord,
+  type HandoverResult,
+  holdsAll,
+  parseHandover,
+} from './handover.ts'
+import { type Heard, heardMemory } from './heard.ts'
 import { answerInspect, INSPECT } from './inspect-held.ts'
+import { dialable } from './primary-address.ts'
+import type { Recovery } from './recover.ts'
+import { encodeRejoined, REJOINED } from './rejoined.ts'
 import { type ReplicationKind, roleKeys, type SecondaryRecord } from './role-records.ts'
 import { commonStatus, peerItem, rfc3339 } from './status.ts'
+import { preserving, type UnreplicatedSet } from './unreplicated.ts'
 
 export interface SecondaryRoleComponents {
   store: LoggedStore
@@ -16,8 +38,29 @@ export interface SecondaryRoleComponents {
   log: Log
   addresses(): { api: string; cluster: string[] }
   canary(): number
+  meter: Meter | undefined
+  /** Default: all versions of this build. */
+  protocol?: VersionRange | undefined
+  /** Dial the addresses the primary tells of, beside those given at activation. Default true. */
+  resolve?: boolean | undefined
   /** The primary told of addresses other than those known. */
   onAddresses(addresses: string[]): void
+  keyring: Unsealed['keyring']
+  /** The primary was demoted and told which record was its last. Durable when resolved. */
+  onHandover(handover: HandoverRecord): Promise<void>
+}
+
+/** What earlier lives have left. */
+export interface SecondaryRoleInit {
+  /** Addresses heard of. */
+  addresses?: readonly string[]
+  handover?: HandoverRecord | undefined
+  /** What is to be kept of this cluster's own entries until the first comparison with the primary is over. */
+  preserve?: UnreplicatedSet | undefined
+  /** It has held all of the primary's state before, or was the primary. Default: yes. */
+  synced?: boolean
+  /** How far each secondary came when this cluster was demoted. */
+  handedTo?: readonly HandoverResult[]
 }
 
 export interface SecondaryRole {
@@ -27,13 +70,27 @@ export interface SecondaryRole {
   request(method: string, body: Plain, options?: { timeoutMs?: number }): Promise<Plain>
   /** Resolves true once what the primary had logged up to `index` is applied here, false after `timeoutMs`. */
   applied(index: number, timeoutMs: number): Promise<boolean>
-  /** Nothing that the primary was heard to have is missing here. What it never told of cannot be known. */
-  caughtUp(): boolean
+  /** `bootstrapping` until the first sync is over. */
+  mode(): 'secondary' | 'bootstrapping'
+  /** What a promotion is judged by, as far as the running link knows. */
+  upstream(): UpstreamFacts
   /** How far it has come in the primary's log, as stored. */
   position(): Position
+  /** Dials now, or has everything compared when the link is up. */
+  recover(): Recovery
   /** What the link has shown; undefined when there is none to be. */
   heartbeat(): HeartbeatStatus | undefined
   close(): Promise<void>
+}
+
+export interface UpstreamFacts {
+  /** Since this process follows the primary; undefined = nothing. */
+  heard: Heard | undefined
+  lagMs: number
+  /** Why there is no link; "" when there is one, or is none to be. */
+  lastError: string
+  handover: HandoverRecord | undefined
+  handedTo: readonly HandoverResult[]
 }
 
 const NEVER_STARTED = { state: 'idle', connection_state: 'shutdown' }
@@ -42,47 +99,92 @@ export function secondaryRole(
   components: SecondaryRoleComponents,
   kind: ReplicationKind,
   record: SecondaryRecord,
-  /** Addresses heard of in earlier lives. */
-  heardBefore: readonly string[] = [],
+  init: SecondaryRoleInit = {},
 ): SecondaryRole {
   const { store, classes, clock, log } = components
+  const { handedTo = [], preserve } = init
   const startedAt = clock.now()
-  let known = dialable([...heardBefore, ...record.primaryClusterAddrs])
+  const traffic = countTraffic(components.meter, kind)
+  const resolving = components.resolve ?? true
+  let known = dialable([...(resolving ? (init.addresses ?? []) : []), ...record.primaryClusterAddrs])
+  let { handover } = init
+  let synced = init.synced ?? true
+  const memory = heardMemory(clock)
+  const rejoining = record.led === undefined ? undefined : tellRejoined(record.led.epoch)
 
   const follower: FollowHandle | undefined =
     record.credentials === null || record.primaryClusterAddrs.length === 0
       ? undefined
       : followPrimary(
           {
-            store,
+            store: preserve === undefined ? store : preserving(store, components.keyring, preserve),
             clock,
             log,
             accept: acceptTagged(classes, kind),
-            dial: (signal) => dialPrimary(kind, record.clusterId, learnAddresses(), record.credentials!, signal),
+            dial: (signal) =>
+              dialPrimary(kind, record.clusterId, learnAddresses(), record.credentials!, signal, traffic),
             report: () => {
               const { api, cluster } = components.addresses()
               return { canary: components.canary(), addresses: cluster, apiAddress: api }
             },
-            onRequest: (method, body) =>
-              method === INSPECT
-                ? answerInspect(body, kind, store.forest, position)
-                : Promise.reject(new Error(`unknown request ${method.slice(0, 64)}`)),
+            onRequest: (method, body) => {
+              if (method === INSPECT) return answerInspect(body, kind, store.forest, position)
+              if (method === HANDOVER) return onHandover(body)
+              return Promise.reject(new Error(`unknown request ${method.slice(0, 64)}`))
+            },
+            onState: (status) => {
+              memory.observe(status)
+              rejoining?.(status)
+            },
           },
           {
             kind,
             secondaryId: record.secondaryId,
             positionKey: roleKeys.cursor(kind),
+            protocol: components.protocol,
             backoff: { minMs: 100, maxMs: 5000 },
           },
         )
+
+  async function onHandover(body: Plain): Promise<Plain> {
+    const { last, waitMs } = parseHandover(body)
+    await follower?.applied(last.index, waitMs)
+    const told: HandoverRecord = { ...cursorRecord(last), at: clock.now() }
+    await components.onHandover(told)
+    handover = told
+    const complete = holdsAll(position(), told)
+    log.info('the primary was demoted and told its last record', { kind, index: last.index, complete })
+    return encodeHandoverAnswer({ complete, index: position().cursor?.index ?? 0 })
+  }
+
+  /** Once on each link, as the primary may not have been able to note it. */
+  function tellRejoined(ledEpoch: number): (status: FollowStatus) => void {
+    let told = false
+    return ({ state, position: { epoch } }) => {
+      if (state !== 'stream-wals') {
+        told = false
+        return
+      }
+      if (told || epoch <= ledEpoch) return
+      told = true
+      follower?.request(REJOINED, encodeRejoined(ledEpoch)).catch((error: unknown) => {
+        log.info('the primary could not be told that its predecessor is back', { kind, error: String(error) })
+      })
+    }
+  }
 
   function position(): Position {
     return follower?.status().position ?? NO_POSITION
   }
 
+  function mode(): 'secondary' | 'bootstrapping' {
+    synced ||= position().cursor !== null
+    return synced ? 'secondary' : 'bootstrapping'
+  }
+
   /** The resolver: addresses the primary tells of are dialled first, those given at activation stay as a last resort. */
   function learnAddresses(): readonly string[] {
-    const heard = dialable(follower?.status().heartbeat.addresses ?? [])
+    const heard = resolving ? dialable(follower?.status().heartbeat.addresses ?? []) : []
     const all = dialable([...heard, ...record.primaryClusterAddrs])
     if (heard.length > 0 && all.join() !== known.join()) {
       known = all
@@ -95,13 +197,16 @@ export function secondaryRole(
     record,
     status() {
       const common = {
-        ...commonStatus(store, kind, 'secondary', record.clusterId),
+        ...commonStatus(store, kind, mode(), record.clusterId),
         secondary_id: record.secondaryId,
         primary_cluster_addr: record.primaryClusterAddrs[0] ?? '',
         known_primary_cluster_addrs: record.primaryClusterAddrs.length === 0 ? [] : learnAddresses(),
         last_start: rfc3339(startedAt),
       }
-      if (follower === undefined) return { ...common, ...NEVER_STARTED, last_remote_wal: 0, primaries: [] }
+      if (follower === undefined) {
+        const handed = record.credentials === null ? { handover: handedTo } : {}
+        return { ...common, ...NEVER_STARTED, last_remote_wal: 0, primaries: [], ...handed }
+      }
       const status = follower.status()
       const { heartbeat, sync } = status
       return {
@@ -135,6 +240,7 @@ export function secondaryRole(
         guard_failures: status.guardFailures,
         stream_faults: status.streamFaults,
         last_error: status.lastError,
+        protocol: status.protocol,
       }
     },
     async request(method, body, options) {
@@ -142,12 +248,28 @@ export function secondaryRole(
       return follower.request(method, body, options)
     },
     applied: async (index, timeoutMs) => follower?.applied(index, timeoutMs) ?? false,
-    caughtUp() {
+    mode,
+    upstream() {
       const status = follower?.status()
-      if (status === undefined || status.position.cursor === null) return false
-      return status.position.cursor.index >= status.primaryHead
+      if (status !== undefined) memory.observe(status)
+      return {
+        heard: memory.value(),
+        lagMs: status?.lagMs ?? 0,
+        lastError: status === undefined || status.connectionState === 'ready' ? '' : status.lastError,
+        handover,
+        handedTo,
+      }
     },
     position,
+    recover() {
+      if (follower === undefined) return 'detached'
+      if (follower.status().connectionState !== 'ready') {
+        follower.retry()
+        return 'dialled'
+      }
+      follower.compare('an operator asked for it')
+      return 'compared'
+    },
     heartbeat: () => follower?.status().heartbeat,
     close: async () => follower?.close(),
   }

@@ -1,6 +1,6 @@
 /** Issues the activation tokens of new secondaries. */
 import { randomUUID } from 'node:crypto'
-import { issueSecondary } from '@lockstep/bootstrap'
+import { type ActivationPackage, issueSecondary, sealActivation } from '@lockstep/bootstrap'
 import { type Clock, CoreError, type WrapInfo, type WrappingStore } from '../contracts.ts'
 import type { PrimaryRole } from './primary-role.ts'
 import type { FilterRecord, KnownSecondary, ReplicationKind, RoleRecords } from './role-records.ts'
@@ -14,26 +14,31 @@ export interface SecondaryTokensComponents {
   clusterAddress: string
 }
 
-export type IssueToken = (
-  kind: ReplicationKind,
-  role: PrimaryRole,
-  input: { id: string; ttl: number },
-) => Promise<WrapInfo>
+/** A wrapping token, or with a public key the package itself, encrypted to it. */
+export type IssuedToken = { wrapInfo: WrapInfo } | { sealed: string }
+
+export interface TokenInput {
+  id: string
+  /** Seconds. */
+  ttl: number
+  /** "" = none. */
+  publicKey: string
+}
+
+export type IssueToken = (kind: ReplicationKind, role: PrimaryRole, input: TokenInput) => Promise<IssuedToken>
 
 export function secondaryTokens(components: SecondaryTokensComponents): IssueToken {
   const { records, wrapping, clock, filter } = components
   /** Two requests for one id must not both find it free. */
   const issuing = new Set<string>()
 
-  async function issue(kind: ReplicationKind, role: PrimaryRole, id: string, ttl: number): Promise<WrapInfo> {
+  async function issue(kind: ReplicationKind, role: PrimaryRole, input: TokenInput): Promise<IssuedToken> {
+    const { id, ttl, publicKey } = input
     const { record } = role
     const now = clock.now()
     const issued = await issueSecondary(record.ca, { id, now }).catch((error: Error) => {
       throw invalid(`id: ${error.message}`)
     })
-    const known: KnownSecondary = { id, fingerprint: issued.fingerprint, issuedAt: now }
-    await records.saveSecondary(kind, known)
-    role.add(known, kind === 'performance' ? filter(id) : undefined)
     const data = {
       id,
       kind,
@@ -43,8 +48,14 @@ export function secondaryTokens(components: SecondaryTokensComponents): IssueTok
       clientKey: issued.privateKeyPem,
       primaryClusterAddr: record.primaryClusterAddr || components.clusterAddress,
     }
+    const sealed = publicKey === '' ? undefined : await seal(publicKey, data, record.ca.privateKeyPem, ttl, now)
+    const known: KnownSecondary = { id, fingerprint: issued.fingerprint, issuedAt: now }
+    if (sealed !== undefined) known.sealedActivation = { expires: now + ttl * 1000, redeemed: false }
+    await records.saveSecondary(kind, known)
+    role.add(known, kind === 'performance' ? filter(id) : undefined)
+    if (sealed !== undefined) return { sealed }
     try {
-      return await wrapping!.wrap({
+      const wrapInfo = await wrapping!.wrap({
         response: {
           request_id: randomUUID(),
           lease_id: '',
@@ -60,6 +71,7 @@ export function secondaryTokens(components: SecondaryTokensComponents): IssueTok
         format: 'jwt',
         address: components.apiAddress,
       })
+      return { wrapInfo }
     } catch (error) {
       // Nobody can ever use this certificate; the id must not stay taken.
       role.revoke(id)
@@ -68,7 +80,8 @@ export function secondaryTokens(components: SecondaryTokensComponents): IssueTok
     }
   }
 
-  return async (kind, role, { id, ttl }) => {
+  return async (kind, role, input) => {
+    const { id } = input
     if (wrapping === undefined) throw invalid('this cluster issues no tokens')
     const taken = `${kind}/${id}`
     if (issuing.has(taken) || role.known().some((known) => known.id === id)) {
@@ -76,11 +89,23 @@ export function secondaryTokens(components: SecondaryTokensComponents): IssueTok
     }
     issuing.add(taken)
     try {
-      return await issue(kind, role, id, ttl)
+      return await issue(kind, role, input)
     } finally {
       issuing.delete(taken)
     }
   }
+}
+
+function seal(
+  publicKey: string,
+  activation: ActivationPackage,
+  caPrivateKey: string,
+  ttl: number,
+  now: number,
+): Promise<string> {
+  return sealActivation({ publicKey, package: activation, caPrivateKey, ttl, now }).catch((error: Error) => {
+    throw invalid(`secondary_public_key: ${error.message}`)
+  })
 }
 
 function invalid(message: string): CoreError {

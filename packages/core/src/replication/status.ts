@@ -6,7 +6,7 @@ import type { ReplicationKind } from './role-records.ts'
 
 const ROOT_BYTES = 20
 /** Go's zero time in Unix seconds: "never". */
-const NEVER = '-62135596800'
+export const NEVER = '-62135596800'
 
 /** One end of a link as a status item shows it. */
 export interface PeerStatus {

@@ -1,4 +1,5 @@
 /** Fetches the activation package behind a secondary activation token from the primary's API address. */
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
@@ -17,13 +18,16 @@ export interface UnwrapOptions {
   caFile?: string
   /** Directory of PEM files trusted instead of the system's roots. */
   caPath?: string
+  /** Client certificate and its key for an API that asks for one, PEM; both or none. */
+  clientCertPem?: string
+  clientKeyPem?: string
 }
 
 /** The `data` of the unwrapped response. Rejects with CORE_INVALID_REQUEST naming the cause. */
 export async function unwrapActivation(options: UnwrapOptions): Promise<unknown> {
   const url = parseAddress(options.address)
-  const ca = url.protocol === 'https:' ? await trustedRoots(options) : undefined
-  const { status, body } = await post(url, options.token, ca)
+  const tls = url.protocol === 'https:' ? { ca: await trustedRoots(options), ...clientCredentials(options) } : undefined
+  const { status, body } = await post(url, options.token, tls)
   if (status !== 200) {
     throw refused(
       `error response unwrapping secondary token; status code is ${status}, message is "${firstError(body)}"`,
@@ -63,7 +67,36 @@ async function trustedRoots({ caFile, caPath }: UnwrapOptions): Promise<string[]
   return [...rootCertificates]
 }
 
-function post(url: URL, token: string, ca: string[] | undefined): Promise<{ status: number; body: string }> {
+interface TlsSettings {
+  ca: string[]
+  cert?: string
+  key?: string
+}
+
+function clientCredentials({
+  clientCertPem = '',
+  clientKeyPem = '',
+}: UnwrapOptions): Pick<TlsSettings, 'cert' | 'key'> {
+  if (clientCertPem === '' && clientKeyPem === '') return {}
+  if (clientCertPem === '') throw refused('client_cert_pem: expected the certificate of client_key_pem')
+  if (clientKeyPem === '') throw refused('client_key_pem: expected the key of client_cert_pem')
+  let certificate: X509Certificate
+  let key: KeyObject
+  try {
+    certificate = new X509Certificate(clientCertPem)
+  } catch {
+    throw refused('client_cert_pem: expected a certificate in PEM')
+  }
+  try {
+    key = createPrivateKey(clientKeyPem)
+  } catch {
+    throw refused('client_key_pem: expected a private key in PEM, not encrypted')
+  }
+  if (!certificate.checkPrivateKey(key)) throw refused('client_key_pem: it does not belong to client_cert_pem')
+  return { cert: clientCertPem, key: clientKeyPem }
+}
+
+function post(url: URL, token: string, tls: TlsSettings | undefined): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const fail = (cause: Error): void =>
       reject(refused(`error unwrapping secondary token: ${url.origin}: ${cause.message}`, cause))
@@ -73,7 +106,7 @@ function post(url: URL, token: string, ca: string[] | undefined): Promise<{ stat
       {
         method: 'PUT',
         agent: false,
-        ca,
+        ...tls,
         timeout: TIMEOUT_MS,
         headers: { 'x-vault-token': token, 'x-vault-request': 'true' },
       },

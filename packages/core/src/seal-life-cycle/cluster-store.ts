@@ -1,15 +1,18 @@
 /** One generation of a cluster's storage, opened: the log over the physical store and, once unsealed, the barrier over the log. */
 import { type EncryptedStoreOptions, encryptedStore, type Keyring } from '@lockstep/barrier'
 import { type LoggedStore, loggedStore } from '@lockstep/replication-driver'
-import type { Store } from '@lockstep/storage'
+import { type Store, storeEngine } from '@lockstep/storage'
 import { type ClassRules, classRules, vaultRules } from '@lockstep/storage-classes'
 import type { Log } from '../contracts.ts'
+import { measuredEngine } from '../metrics/measured-engine.ts'
 import type { RoleMode } from '../replication/role-records.ts'
 
 /** The roles in force, read by every write. */
 export interface RoleModes {
   performance: RoleMode
   dr: RoleMode
+  /** The log is kept without a primary role: of a demoted primary that still writes what is local to it. Default false. */
+  keepLog?: boolean
 }
 
 export interface ClusterStore {
@@ -26,6 +29,10 @@ export interface ClusterStore {
 export interface ClusterStoreOptions {
   /** Cap of the retained write-ahead log, bytes. */
   logBytes?: number
+  /** The same in records. Default: no cap. */
+  logRecords?: number
+  /** Told how long each group of commits took until it was durable, ms. */
+  onWrite?(ms: number): void
   /** Ciphertext read cache, bytes. Default: the driver's. */
   cacheBytes?: number
 }
@@ -36,15 +43,17 @@ export async function openClusterStore(physical: Store, log: Log, options: Clust
   const classes = classRules(vaultRules)
   const modes: RoleModes = { performance: 'disabled', dr: 'disabled' }
   const { logBytes = DEFAULT_LOG_BYTES } = options
-  const logged = await loggedStore(physical, {
+  const engine = measuredEngine(storeEngine(physical), (ms) => options.onWrite?.(ms))
+  const logged = await loggedStore(engine, {
     classify: (key) => classes.classify(key),
     writable: ({ class: storageClass }) => {
       if (storageClass === 'ignored') return true
       if (modes.dr === 'secondary') return false
       return storageClass === 'local' || modes.performance !== 'secondary'
     },
-    keepLog: () => modes.performance === 'primary' || modes.dr === 'primary',
-    logBytes: options.logBytes,
+    keepLog: () => modes.keepLog === true || modes.performance === 'primary' || modes.dr === 'primary',
+    logBytes,
+    logRecords: options.logRecords,
     cacheBytes: options.cacheBytes,
     onLogPressure: (pressure) =>
       log.warn('the log kept for a lagging secondary nears its cap; past it that secondary resumes by Merkle diff', {

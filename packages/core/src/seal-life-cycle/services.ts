@@ -26,6 +26,8 @@ export interface Unsealed {
 
 export interface Services {
   handle(request: CoreRequest): Promise<CoreResponse>
+  /** Whether the token is a live one that may be used from this address for this path, whatever it may do there. */
+  authenticates(caller: { token: string; path: string; remoteAddress: string }): Promise<boolean>
   /** Generates a root token, returned once. Absent on a DR secondary. */
   createRootToken?(id?: string): Promise<string>
   /** Stops taking requests first; resolves when nothing runs any more. */

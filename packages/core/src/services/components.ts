@@ -1,7 +1,9 @@
 /** What the services of an unsealed cluster are built from. */
 import type { BackendFactory } from '@lockstep/backend'
+import type { VersionRange } from '@lockstep/replication'
 import type { ClusterListener } from '@lockstep/replication-transport'
 import type { Clock, Log } from '../contracts.ts'
+import type { Meter, MetricsSnapshot } from '../metrics/meter.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 
 export interface Factories {
@@ -17,6 +19,8 @@ export interface ServiceComponents {
   clock: Clock
   log: Log
   lifeCycle(): LifeCycle
+  meter: Meter
+  metrics(): Promise<MetricsSnapshot>
 }
 
 export interface ServiceOptions {
@@ -33,8 +37,16 @@ export interface ServiceOptions {
   maxLeaseTtl: number
   /** How long a forwarded write or an asked-for state is waited for, ms: `best_effort_wal_wait_duration`. */
   walWaitMs: number
-  /** Clients may ask by header that a request is forwarded to the active node. Default false. */
+  /** Replication protocol versions to speak. Default: all that this build has. */
+  protocol?: VersionRange | undefined
+  /** Dial the addresses the primary tells of, beside those given at activation. Default true. */
+  resolverDiscoverServers?: boolean
+  /** Between two comparisons of the Merkle index with the data, ms; 0 or absent = none. */
+  scrubIntervalMs?: number
+  /** Whether clients may ask for forwarding by header. Default false. */
   allowForwardingViaHeader?: boolean
+  /** Default "". */
+  allowForwardingViaToken?: '' | 'new_token'
   /** Configuration without secrets, for sys/config/state/sanitized. */
   sanitizedConfig?: Record<string, unknown>
 }

@@ -4,6 +4,7 @@
  */
 import { type Backend, pathBackend } from '@lockstep/backend'
 import { CoreError, type CoreRequest, type CoreResponse, type Log } from '../contracts.ts'
+import { drMetrics } from '../metrics/dr-metrics.ts'
 import { drAuthorization } from '../replication/dr-authorization.ts'
 import { operationTokens } from '../replication/operation-token.ts'
 import { replicationPaths } from '../replication/paths.ts'
@@ -16,7 +17,7 @@ import { invalidation } from './invalidation.ts'
 import { teardown } from './teardown.ts'
 
 const ALLOWED =
-  /^sys\/replication\/(?:(?:performance\/|dr\/)?status|dr\/secondary\/(?:diagnostics|inspect|promote|disable|update-primary|operation-token\/delete))$/
+  /^sys\/replication\/(?:(?:performance\/|dr\/)?status|dr\/secondary\/(?:diagnostics|inspect|promote|disable|update-primary|operation-token\/delete|recover|reindex|merkle-check|license\/status|(?:sys\/)?config\/reload\/[^/]+|generate-public-key|unreplicated(?:\/[^/]+(?:\/(?:entry|delete))?)?))$/
 
 export async function drServices(
   unsealed: Unsealed,
@@ -25,6 +26,7 @@ export async function drServices(
 ): Promise<Services & { roles: Roles }> {
   const { clock, log, listener, parseHcl } = components
   const { barrier, store } = unsealed
+  const authorizesDr = drAuthorization({ storage: barrier, clock, log, parseHcl, ...batchSealing(unsealed) })
   const roles = await openRoles(
     {
       ...{
@@ -34,8 +36,9 @@ export async function drServices(
         listener,
         lifeCycle: components.lifeCycle(),
         operationTokens: operationTokens(barrier),
+        meter: components.meter,
       },
-      authorizesDr: drAuthorization({ storage: barrier, clock, log, parseHcl, ...batchSealing(unsealed) }),
+      authorizesDr,
     },
     options,
   )
@@ -49,7 +52,14 @@ export async function drServices(
     await running.run()
     throw error
   }
-  return { roles, handle: (request) => answer(backend, request, log), stop: () => running.run() }
+  return {
+    roles,
+    handle: (request) =>
+      request.path === 'sys/metrics' ? drMetrics(roles, components.metrics, request) : answer(backend, request, log),
+    authenticates: async ({ token, path, remoteAddress }) =>
+      (await authorizesDr(token, { path, data: {}, remoteAddress })) !== undefined,
+    stop: () => running.run(),
+  }
 }
 
 async function answer(backend: Backend, request: CoreRequest, log: Log): Promise<CoreResponse> {

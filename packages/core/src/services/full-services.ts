@@ -8,13 +8,17 @@ import { INDEX_KEY_PATH, indexKey } from '../consistency/index-key.ts'
 import { setName } from '../consistency/index-state.ts'
 import { logIdentity } from '../consistency/log-identity.ts'
 import { CoreError, type MountEntry } from '../contracts.ts'
+import { leaseHold } from '../leases/lease-hold.ts'
+import { leaseHoldPaths, leaseHoldSudo } from '../leases/lease-hold-paths.ts'
 import { leaseManager } from '../leases/lease-manager.ts'
 import { type Mounts, mountTable } from '../mounts/mount-table.ts'
 import { effectiveTtl } from '../mounts/mounted-backend.ts'
 import { policyStore } from '../policy/policy-store.ts'
 import { operationTokens } from '../replication/operation-token.ts'
 import { replicationPaths } from '../replication/paths.ts'
+import { receiptSudo } from '../replication/receipt-paths.ts'
 import { openRoles, type Roles } from '../replication/roles.ts'
+import { withinBoundCidrs } from '../requests/bound-cidrs.ts'
 import { requestHandler } from '../requests/request-handler.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { Services, Unsealed } from '../seal-life-cycle/services.ts'
@@ -69,6 +73,7 @@ async function start(
     revokeToken: (lease) => tokens.revokeLease(lease),
     lookupToken: (id) => tokens.lookup(id),
   })
+  const hold = leaseHold({ storage: barrier, leases, log })
   const cubbyholePrefix = (): string => `logical/${mounts.route('cubbyhole/')!.entry.uuid}/`
   const tokens = tokenStore({
     ...{ storage: barrier, leases, clock, log, random },
@@ -90,6 +95,8 @@ async function start(
     {
       ...{ unsealed, wrapping, clock, log, lifeCycle: components.lifeCycle(), listener: components.listener },
       operationTokens: operationTokens(barrier),
+      meter: components.meter,
+      leaseHold: hold,
       forwarded: (request, allowed) => handler.handleForwarded(request, allowed),
       mountPoints: () => [
         ...mounts
@@ -126,6 +133,7 @@ async function start(
       },
       auditedHeaders: headers,
       versionHistory: versions.list,
+      metrics: components.metrics,
       version: options.version,
       barrier: {
         async rotate() {
@@ -138,7 +146,8 @@ async function start(
       seal: async () => begin('sealing', (lifeCycle) => lifeCycle.seal()),
       stepDown: async () => begin('stepping down', (lifeCycle) => lifeCycle.stepDown()),
       sanitizedConfig: options.sanitizedConfig && (() => options.sanitizedConfig!),
-      extraPaths: replicationPaths(roles),
+      extraPaths: [...replicationPaths(roles), ...leaseHoldPaths(hold)],
+      extraSudo: [...receiptSudo, ...leaseHoldSudo],
     })
   const token = () =>
     tokenBackend({
@@ -202,6 +211,7 @@ async function start(
   await headers.load()
   await audit.load()
   await versions.record(options.version, options.buildDate)
+  await hold.load()
   await leases.restore()
   running.add('replication', () => roles.stop())
   roles.start()
@@ -214,6 +224,10 @@ async function start(
   return {
     roles,
     handle: handler.handle,
+    async authenticates({ token, remoteAddress }) {
+      const entry = await tokens.lookup(token)
+      return entry !== undefined && withinBoundCidrs(entry, remoteAddress)
+    },
     async createRootToken(id) {
       const entry = await tokens.create({
         ...(id === undefined ? {} : { id }),

@@ -1,5 +1,6 @@
 import type { BackendFactory, Path } from '@lockstep/backend'
 import type { AuditBroker, Clock, LeaseManager, Log, PolicyStore, TokenStore, WrappingStore } from '../contracts.ts'
+import type { MetricsSnapshot } from '../metrics/meter.ts'
 import type { Random } from '../mounts/mount-identity.ts'
 import type { Mounts } from '../mounts/mount-table.ts'
 import type { AuditedHeaders } from './audited-headers.ts'
@@ -38,6 +39,7 @@ export interface SystemComponents {
   versionHistory?(): Promise<VersionRecord[]> | VersionRecord[]
   /** sys/in-flight-req: requests under way by id; not offered when absent. */
   inFlight?(): Record<string, unknown>
+  metrics?(): Promise<MetricsSnapshot>
   /** Paths of other modules (replication, rekey and the like). */
   extraPaths?: readonly Path[]
   extraUnauthenticated?: readonly string[]

@@ -4,7 +4,7 @@ import type { SystemComponents } from './components.ts'
 
 /** Facts about this server and its cluster. What a server cannot tell is not offered. */
 export function serverPaths(components: SystemComponents): Path[] {
-  const { haNodes, inFlight, sanitizedConfig, tokens, versionHistory } = components
+  const { haNodes, inFlight, metrics, sanitizedConfig, tokens, versionHistory } = components
   const paths = [
     path('internal/counters/tokens', {
       operations: {
@@ -25,6 +25,12 @@ export function serverPaths(components: SystemComponents): Path[] {
   }
   if (inFlight !== undefined) {
     paths.push(path('in-flight-req', { operations: { read: (): CoreBackendResponse => ({ bare: inFlight() }) } }))
+  }
+  if (metrics !== undefined) {
+    // The HTTP layer gives it the form that was asked for.
+    paths.push(
+      path('metrics', { operations: { read: async (): Promise<CoreBackendResponse> => ({ bare: await metrics() }) } }),
+    )
   }
   if (versionHistory !== undefined) {
     paths.push(

@@ -16,6 +16,9 @@ const CODES: Record<HealthState, readonly [parameter: string, status: number]> =
   sealed: ['sealedcode', 503],
 }
 
+/** Newer Vault's, for states this server is never in; checked like the others. */
+const OF_OTHER_STATES = ['haunhealthycode', 'removedcode']
+
 export function healthRoutes(app: FastifyInstance, { core, reply }: RouteContext): void {
   const serve: Serve = async ({ query, response, echo }) => {
     const statusOf = readCodes(query)
@@ -32,14 +35,16 @@ function readCodes(query: string): (state: HealthState) => number {
   if (query === '') return (state) => CODES[state][1]
   const parameters = new URLSearchParams(query)
   const codes = {} as Record<HealthState, number>
-  for (const [state, [parameter, standard]] of Object.entries(CODES)) {
+  const code = (parameter: string): number | undefined => {
     const text = parameters.get(parameter)
-    if (text !== null && !/^[1-9]\d{2}$/.test(text)) throw new HttpError(400, '')
     // 1xx is not a final status: node would refuse to send it.
-    const code = text === null ? standard : Number(text)
-    if (code < 200) throw new HttpError(400, '')
-    codes[state as HealthState] = code
+    if (text !== null && !/^[2-9]\d{2}$/.test(text)) throw new HttpError(400, '')
+    return text === null ? undefined : Number(text)
   }
+  for (const [state, [parameter, standard]] of Object.entries(CODES)) {
+    codes[state as HealthState] = code(parameter) ?? standard
+  }
+  for (const parameter of OF_OTHER_STATES) code(parameter)
   const flag = (name: string): boolean => {
     const text = parameters.get(name)
     if (text === null) return false
