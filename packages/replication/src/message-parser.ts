@@ -15,6 +15,7 @@ import type {
   RootItem,
   WireCursor,
 } from './messages.ts'
+import { MAX_SYMBOLS, SYMBOL_BYTES } from './sketch/sketch.ts'
 import { type PartitionId, parsePartitionId } from './types.ts'
 import { DIGEST_BYTES } from './wal/cursor.ts'
 import { RECORD_LIMITS } from './wal/record-codec.ts'
@@ -27,6 +28,8 @@ export const MESSAGE_LIMITS = {
   partitionsPerMessage: 1024,
   nodesPerMessage: 64,
   keyIdsPerMessage: 4096,
+  sketchPaths: 64,
+  sketchSymbols: MAX_SYMBOLS,
   textBytes: 4096,
   addresses: 64,
   plainDepth: 32,
@@ -129,6 +132,30 @@ const PARSERS: { readonly [T in MessageType]: (f: Fields) => Extract<Message, { 
     round: integer(f.round, 'round'),
     id: integer(f.id, 'id'),
     nodes: list(f.nodes, MESSAGE_LIMITS.nodesPerMessage, 'nodes').map(nodeItem),
+  }),
+  'get-sketch': (f) => {
+    const first = integer(f.first, 'first')
+    const symbols = integer(f.symbols, 'symbols')
+    if (symbols === 0 || first + symbols > MESSAGE_LIMITS.sketchSymbols) throw invalid('number of symbols')
+    return {
+      type: 'get-sketch',
+      round: integer(f.round, 'round'),
+      id: integer(f.id, 'id'),
+      partition: partition(f.partition),
+      paths: list(f.paths, MESSAGE_LIMITS.sketchPaths, 'paths').map(treePath),
+      first,
+      state: f.state === null ? null : bytes(f.state, NODE_HASH_BYTES, NODE_HASH_BYTES, 'state'),
+      symbols,
+    }
+  },
+  sketch: (f) => ({
+    type: 'sketch',
+    round: integer(f.round, 'round'),
+    id: integer(f.id, 'id'),
+    count: integer(f.count, 'count'),
+    state: bytes(f.state, NODE_HASH_BYTES, NODE_HASH_BYTES, 'state'),
+    first: integer(f.first, 'first'),
+    symbols: packed(f.symbols, SYMBOL_BYTES, MESSAGE_LIMITS.sketchSymbols, 'symbols'),
   }),
   'get-keys': (f) => ({
     type: 'get-keys',

@@ -11,6 +11,8 @@ import type { PartitionId, ShippedClass } from './types.ts'
 export const PROTOCOL = { min: 1, max: 2 } as const
 /** From this version on `wal` has `after` and `digest`. */
 export const SELF_VERIFYING_SINCE = 2
+/** From this version on there are `get-sketch` and `sketch`. */
+export const SKETCHES_SINCE = 2
 
 /** Versions `min` to `max`, both included. */
 export interface VersionRange {
@@ -180,6 +182,35 @@ export interface Nodes {
   nodes: NodeItem[]
 }
 
+/** S, from version 2 on: coded symbols over all entries below the paths together. */
+export interface GetSketch {
+  type: 'get-sketch'
+  round: number
+  id: number
+  partition: PartitionId
+  paths: string[]
+  /** Symbols that came already, and the `state` they were of; 0 and null the first time. */
+  first: number
+  state: Uint8Array | null
+  /** How many more are wanted. */
+  symbols: number
+}
+
+/** P: answers `get-sketch`. */
+export interface Sketch {
+  type: 'sketch'
+  round: number
+  id: number
+  /** Entries below the paths. */
+  count: number
+  /** Hash of what is below the paths: names the state that the symbols are of. */
+  state: Uint8Array
+  /** Number of the first symbol: as asked for, or 0 when the state is not the one of before. */
+  first: number
+  /** Up to the last one asked for, 29 bytes each; empty when there are too many entries for a sketch. */
+  symbols: Uint8Array
+}
+
 /** S: the entries behind these key ids (joined, sorted). */
 export interface GetKeys {
   type: 'get-keys'
@@ -267,6 +298,8 @@ export type Message =
   | Roots
   | GetNodes
   | Nodes
+  | GetSketch
+  | Sketch
   | GetKeys
   | GetSubtree
   | Entries

@@ -147,6 +147,12 @@ export function scenario(): { play(commands: readonly string[]): string[] } {
         theLink().take('primary reads', now)
       }
     },
+    // disown <mount> <key>: the secondary itself deletes it
+    disown: ([mount, key]) => put(mount!, key!, null, secondary),
+    // tamper <mount> <count>: the secondary's own writes to the first keys that `fill` made
+    tamper: ([mount, count]) => {
+      for (let n = 0; n < Number(count); n++) put(mount!, `${mount}/${n}`, `tampered ${now}`, secondary)
+    },
     connect: () => theLink().connect(now),
     cut: () => theLink().cut(),
     crash: () => theLink().crashSecondary(),
@@ -272,7 +278,7 @@ export function scenario(): { play(commands: readonly string[]): string[] } {
 function show(message: Message): string {
   const fields: string[] = []
   for (const [name, value] of Object.entries(message)) {
-    if (name === 'type' || name === 'digest') continue
+    if (name === 'type' || name === 'digest' || name === 'state') continue
     const text = showField(name, value)
     if (text !== '') fields.push(text)
   }
@@ -286,6 +292,7 @@ function showField(name: string, value: unknown): string {
     return (value as { partition: string; count: number }[]).map((i) => `${i.partition}(${i.count})`).join(' ')
   if (name === 'nodes')
     return (value as { kind: string; count: number }[]).map((n) => `${n.kind}(${n.count})`).join(' ')
+  if (name === 'symbols' && value instanceof Uint8Array) return `symbols=${value.length / 29}`
   if (name === 'keyIds') return `keys=${(value as Uint8Array).length / 16}`
   if (name === 'paths') return `paths=${(value as string[]).map((path) => path || 'root').join(',')}`
   if (value instanceof Uint8Array) return name

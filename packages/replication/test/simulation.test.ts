@@ -7,7 +7,7 @@ import { CLASSES_OF_KIND, type Message, type Partition, parsePartitionId, partit
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { modelCluster } from './model-cluster.ts'
-import { type SimulatedLink, simulatedLink } from './simulated-link.ts'
+import { type Mangling, type SimulatedLink, simulatedLink } from './simulated-link.ts'
 
 type Op =
   | { do: 'write'; key: number; value: number; size: number }
@@ -23,6 +23,8 @@ type Op =
   | { do: 'backup' | 'restore' | 'restart' }
   | { do: 'localWrite'; key: number }
   | { do: 'corrupt'; key: number }
+  | { do: 'mangle'; how: Mangling; link: number }
+  | { do: 'version'; link: number; version: number }
 
 const KEYS = 400
 const link = fc.nat(1)
@@ -50,7 +52,17 @@ const harmless: Weighted[] = [
   { weight: 1, arbitrary: fc.record({ do: fc.constant('trim' as const), all: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('restart' as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('localWrite' as const), key }) },
+  // What the primary speaks from the next connection on.
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('version' as const), link, version: fc.constantFrom(1, 2) }),
+  },
 ]
+const mangle = fc.constantFrom<Mangling>('drop', 'repeat', 'swap', 'damage')
+const mangling: Weighted = {
+  weight: 4,
+  arbitrary: fc.record({ do: fc.constant('mangle' as const), how: mangle, link }),
+}
 const damage: Weighted[] = [
   { weight: 1, arbitrary: fc.record({ do: fc.constant('filter' as const), denied, late: fc.constant(true) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('backup' as const, 'restore' as const) }) },
@@ -86,6 +98,9 @@ function world() {
     for (const partition of shown) if (!allowed(parsePartitionId(partition)!)) throw new Error(`showed ${partition}`)
   }
   const small = { batchBytes: 600, windowBytes: 2000, answerBytes: 1500, guardIntervalMs: 3000 }
+  const primaries = [0, 1].map(() => ({ ...small, protocol: { min: 1, max: 2 } }))
+  // So small that partitions of some dozens of keys are sketched.
+  const secondaryOptions = { applyBytes: 900, fetches: 3, sketches: { minEntries: 3, maxEntries: 60 } }
   const links: SimulatedLink[] = [
     simulatedLink(
       { primary, secondary: secondaries[0]! },
@@ -100,8 +115,8 @@ function world() {
           mountPathOf: (mount) => primary.mounts.get(mount),
         },
         onSend: observe,
-        primary: small,
-        secondary: { applyBytes: 900, fetches: 3 },
+        primary: primaries[0]!,
+        secondary: secondaryOptions,
       },
     ),
     simulatedLink(
@@ -113,8 +128,8 @@ function world() {
         onSend: (_from, message) => {
           if (message.type === 'diff-request' && message.reason !== 'asked') repairs.push(message.reason)
         },
-        primary: small,
-        secondary: { applyBytes: 900, fetches: 3 },
+        primary: primaries[1]!,
+        secondary: secondaryOptions,
       },
     ),
   ]
@@ -210,6 +225,12 @@ function world() {
         const entry = { key: `own${operation.key}`, value: Buffer.from('own') }
         return secondaries[0]!.commit([{ partition: { class: 'local', mount: 'own' }, ...entry }])
       }
+      case 'version':
+        primaries[operation.link]!.protocol.max = operation.version
+        return
+      case 'mangle':
+        if (links[operation.link]!.primary?.status(now).protocol === 2) links[operation.link]!.mangle(operation.how)
+        return
       case 'corrupt': {
         // A secondary whose shared data was tampered with behind replication's back.
         const entry = { key: `k${operation.key}`, value: Buffer.from('tampered') }
@@ -315,11 +336,23 @@ test('secondaries converge, without ever needing a repair', () => {
   )
 })
 
-test('damage to a secondary and a primary restored from a backup are found and repaired', () => {
+test('whatever a link does to batches of the log, in version 2 it is noticed, and the secondaries converge', () => {
   fc.assert(
-    fc.property(fc.array(fc.oneof(...harmless, ...damage), { minLength: 10, maxLength: 120 }), (operations) => {
+    fc.property(fc.array(fc.oneof(mangling, ...harmless), { minLength: 10, maxLength: 150 }), (operations) => {
       play(operations)
     }),
+    runs,
+  )
+})
+
+test('damage to a secondary and a primary restored from a backup are found and repaired', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.oneof(...harmless, mangling, ...damage), { minLength: 10, maxLength: 120 }),
+      (operations) => {
+        play(operations)
+      },
+    ),
     runs,
   )
 })

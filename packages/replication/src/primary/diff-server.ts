@@ -4,10 +4,12 @@
  */
 import { ENTRY_BYTES, KEY_ID_BYTES } from '../merkle/leaf.ts'
 import { MESSAGE_LIMITS } from '../message-parser.ts'
-import type { EntryGroup, GetKeys, GetNodes, GetRoots, GetSubtree, NodeItem } from '../messages.ts'
+import type { EntryGroup, GetKeys, GetNodes, GetRoots, GetSketch, GetSubtree, NodeItem } from '../messages.ts'
+import type { HashKey } from '../sketch/item-hash.ts'
 import type { PartitionId } from '../types.ts'
 import type { PrimaryComponents, PrimaryEffect, PrimaryEvent } from './contract.ts'
 import type { Shipping } from './shipping.ts'
+import { sketchAnswer } from './sketch-answer.ts'
 
 /** Fetches a secondary may have open at once. */
 export const MAX_FETCHES = 32
@@ -19,6 +21,7 @@ const READ_ENTRIES = 64
 export interface DiffServer {
   roots(message: GetRoots): PrimaryEffect[]
   nodes(message: GetNodes): PrimaryEffect[]
+  sketch(message: GetSketch): PrimaryEffect[]
   /** Undefined when too many are open. */
   fetch(message: GetKeys | GetSubtree): PrimaryEffect[] | undefined
   onEntries(event: Extract<PrimaryEvent, { type: 'entries' }>): PrimaryEffect[]
@@ -29,6 +32,7 @@ export interface DiffServerContext {
   shipping: Shipping
   answerBytes: number
   round: number
+  sketchKey: HashKey
   nextId(): number
 }
 
@@ -78,6 +82,11 @@ export function diffServer(context: DiffServerContext): DiffServer {
       const shipped = shipping.shipsPartition(partition)
       const nodes = paths.map((path) => (shipped ? nodeItem(components, partition, path) : EMPTY_NODE))
       return [{ type: 'send', message: { type: 'nodes', round, id, nodes } }]
+    },
+
+    sketch(message) {
+      const shown = shipping.shipsPartition(message.partition)
+      return [{ type: 'send', message: sketchAnswer({ forest, shown, key: context.sketchKey }, message) }]
     },
 
     fetch(message) {

@@ -4,7 +4,8 @@
  */
 import { calls } from '../calls.ts'
 import { heartbeat } from '../heartbeat.ts'
-import { type Hello, type Message, type RefusalCode, SELF_VERIFYING_SINCE } from '../messages.ts'
+import { type Hello, type Message, type RefusalCode, SELF_VERIFYING_SINCE, SKETCHES_SINCE } from '../messages.ts'
+import { hashKeyOf } from '../sketch/item-hash.ts'
 import type { Cursor } from '../types.ts'
 import { spokenVersions } from '../version-range.ts'
 import { sameDigest } from '../wal/cursor.ts'
@@ -76,7 +77,9 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
     round++
     diffReason = reason
     const pinned = log.head()
-    const server = diffServer({ components, shipping: ships, answerBytes: options.answerBytes, round, nextId })
+    const { answerBytes } = options
+    const sketchKey = hashKeyOf(round, pinned)
+    const server = diffServer({ components, shipping: ships, answerBytes, round, sketchKey, nextId })
     phase = { name: 'diff', pinned, server }
     return [
       { type: 'retain', index: pinned.index },
@@ -149,6 +152,7 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
       case 'diff-request':
       case 'get-roots':
       case 'get-nodes':
+      case 'get-sketch':
       case 'get-keys':
       case 'get-subtree':
       case 'synced':
@@ -183,6 +187,9 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
         return server.roots(message)
       case 'get-nodes':
         return server.nodes(message)
+      case 'get-sketch':
+        if (protocol < SKETCHES_SINCE) return refuse('protocol', `unexpected get-sketch in version ${protocol}`)
+        return server.sketch(message)
       case 'get-keys':
       case 'get-subtree':
         return server.fetch(message) ?? refuse('protocol', 'too many open fetches')

@@ -25,6 +25,11 @@ export interface SecondaryOptions {
   before?: Pick<SecondaryStatus, 'verified' | 'streamFaults' | 'lastRepair'>
   /** Batches that came in during one write are written together up to about this many bytes. Default 2 MiB. */
   applyBytes?: number
+  /**
+   * Whether diffs may use sketches, where the version has them, or for subtrees of how many entries here (a primary answers for
+   * 32,768 at most). Default: 256 to 16,384.
+   */
+  sketches?: boolean | { minEntries: number; maxEntries: number }
   /** Fetches open at once during a sync, at most 32. Default 12. */
   fetches?: number
   /** Default 1,000. */

@@ -20,8 +20,10 @@ export interface Place {
 
 /** What a comparison leads to. */
 export interface Findings {
-  /** Both ends have something there, and it differs. */
-  differing(place: Place): void
+  /** Both ends have something there, and it differs; `alike`: in about the same number of entries. */
+  differing(place: Place, alike: boolean): void
+  /** A node's children were compared: of the `all` that both ends have, with `entries` here, `some` differ. */
+  compared(some: number, all: number, entries: number): void
   /** Only the primary has something there: about `count` entries. */
   missing(place: Place, count: number): void
   /** Only this end has something there. */
@@ -38,15 +40,27 @@ export interface Comparison {
 
 export function comparison(forest: ForestReader, acceptance: Acceptance, findings: Findings): Comparison {
   const compareInner = ({ partition, path }: Place, node: NodeItem): void => {
+    const alike = areAlike(node.count, forest.count(partition, path))
+    let some = 0
+    let all = 0
+    let entries = 0
     for (const [nibble, digit] of [...HEX_DIGITS].entries()) {
       const child: Place = { partition, path: path + digit }
       const theirs = node.bytes.subarray(nibble * NODE_HASH_BYTES, (nibble + 1) * NODE_HASH_BYTES)
       const ours = forest.hashAt(partition, child.path)
+      if (!isZero(ours) && !isZero(theirs)) {
+        all++
+        entries += forest.count(partition, child.path)
+      }
       if (sameDigest(theirs, ours)) continue
       if (isZero(theirs)) findings.superfluous(child)
       else if (isZero(ours)) findings.missing(child, Math.ceil(node.count / 16))
-      else findings.differing(child)
+      else {
+        some++
+        findings.differing(child, alike)
+      }
     }
+    findings.compared(some, all, entries)
   }
 
   const compareBucket = ({ partition, path }: Place, theirs: Uint8Array): Violation | undefined => {
@@ -85,7 +99,7 @@ export function comparison(forest: ForestReader, acceptance: Acceptance, finding
         const place: Place = { partition, path: '' }
         if (sameDigest(root, forest.root(partition))) continue
         if (forest.count(partition) === 0) findings.missing(place, count)
-        else findings.differing(place)
+        else findings.differing(place, areAlike(count, forest.count(partition)))
       }
       if (more && items.length === 0) return protocol('roots without end')
       for (const partition of forest.partitions()) {
@@ -119,6 +133,11 @@ export function protocol(message: string): Violation {
 
 export function keyIdAt(packed: Uint8Array, offset: number): Uint8Array {
   return packed.subarray(offset, offset + KEY_ID_BYTES)
+}
+
+/** Differing by less than a quarter: what differs are scattered keys rather than whole stretches that one end lacks. */
+function areAlike(theirs: number, ours: number): boolean {
+  return Math.abs(theirs - ours) * 4 <= Math.max(theirs, ours)
 }
 
 function entryAt(packed: Uint8Array, offset: number): Uint8Array {

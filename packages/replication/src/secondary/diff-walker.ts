@@ -8,11 +8,12 @@
 import type { ForestReader } from '../merkle/forest.ts'
 import { ENTRY_BYTES } from '../merkle/leaf.ts'
 import { MESSAGE_LIMITS } from '../message-parser.ts'
-import type { Entries, Message, Nodes, Roots } from '../messages.ts'
+import type { Entries, Message, Nodes, Roots, Sketch } from '../messages.ts'
 import type { PartitionId, WalOperation } from '../types.ts'
 import { type Acceptance, operationsOf } from './acceptance.ts'
 import { comparison, keyIdAt, type Place, protocol, type Violation } from './diff-comparison.ts'
 import { diffFetches } from './diff-fetches.ts'
+import { type DiffSketchesContext, diffSketches } from './diff-sketches.ts'
 
 const PURGE_ENTRIES = 1024
 const NODE_REQUESTS = 8
@@ -39,11 +40,13 @@ export interface Changes {
 export interface DiffWalker {
   /** What to ask next, as far as the bounds on open requests and waiting entries allow. */
   requests(): Message[]
-  onAnswer(answer: Roots | Nodes | Entries): Violation | undefined
+  onAnswer(answer: Roots | Nodes | Sketch | Entries): Violation | undefined
   /** A bounded part of what is to be written. */
   takeChanges(): Changes | undefined
   /** Everything was compared, fetched and taken. */
   readonly done: boolean
+  /** Whether anything was learned from a sketch. */
+  readonly sketched: boolean
   /** Whether anything was found to differ. */
   readonly syncing: boolean
   /** Entries fetched, and known to be needed so far. */
@@ -58,7 +61,12 @@ export function diffWalker(
     /** Told of entries fetched and of deletions. */
     differed(partition: PartitionId, keys: number): void
   },
-  options: { round: number; fetches: number },
+  options: {
+    round: number
+    fetches: number
+    /** Undefined when the trie is to tell alone. */
+    sketches: Pick<DiffSketchesContext, 'key' | 'sizes'> | undefined
+  },
 ): DiffWalker {
   const { forest, acceptance, differed } = components
   const { round } = options
@@ -68,13 +76,15 @@ export function diffWalker(
   /** `after` of the next get-roots; undefined when all roots are known. */
   let rootsAfter: PartitionId | undefined = ''
   let rootsAsked = false
-  const places: Place[] = []
-  const openNodes = new Map<number, { partition: PartitionId; paths: readonly string[] }>()
+  const places: (Place & { plain: boolean })[] = []
+  const openNodes = new Map<number, { partition: PartitionId; paths: readonly string[]; plain: boolean }>()
   const purges: { place: Place; after: Uint8Array | undefined }[] = []
   let deletions: Deletion[] = []
   let deletionCount = 0
   let entries: WalOperation[] = []
   let entryBytes = 0
+  /** The nodes being compared are parts of what no sketch could tell. */
+  let comparingPlain = false
   let syncing = false
   let progress = 0
   let total = 0
@@ -87,23 +97,33 @@ export function diffWalker(
     deletionCount += keyIds.length
   }
 
+  const found = (partition: PartitionId, wanted: readonly Uint8Array[], superfluous: readonly Uint8Array[]): void => {
+    syncing ||= wanted.length > 0
+    total += wanted.length
+    fetches.keys(partition, wanted)
+    remove(partition, superfluous)
+  }
+
+  const descend = (place: Place) => places.push({ ...place, plain: true })
+  const sketches = options.sketches && diffSketches({ ...options.sketches, forest, round, nextId, found, descend })
+
   const compare = comparison(forest, acceptance, {
-    differing: (place) => places.push(place),
+    differing(place, alike) {
+      const plain = comparingPlain || !alike
+      if (plain || !sketches?.offer(place)) places.push({ ...place, plain })
+    },
+    compared: (some, all, entries) => sketches?.compared(some, all, entries),
     superfluous: (place) => purges.push({ place, after: undefined }),
     missing(place, count) {
       syncing = true
       total += count
       fetches.subtree(place, count)
     },
-    entries(partition, wanted, superfluous) {
-      syncing ||= wanted.length > 0
-      total += wanted.length
-      fetches.keys(partition, wanted)
-      remove(partition, superfluous)
-    },
+    entries: found,
   })
 
-  const comparing = () => rootsAfter !== undefined || places.length > 0 || openNodes.size > 0
+  const descending = () => rootsAfter !== undefined || places.length > 0 || openNodes.size > 0
+  const comparing = () => descending() || sketches?.done === false
   const full = () => entryBytes >= WAITING_BYTES || deletionCount >= CHANGE_ENTRIES
 
   /** Turns places to be emptied into deletions, a bounded number at a time. */
@@ -119,13 +139,15 @@ export function diffWalker(
   }
 
   const nextNodes = (): Message => {
-    const { partition } = places.at(-1)!
+    const { partition, plain } = places.at(-1)!
     const paths: string[] = []
-    while (paths.length < MESSAGE_LIMITS.nodesPerMessage && places.at(-1)?.partition === partition) {
+    while (paths.length < MESSAGE_LIMITS.nodesPerMessage) {
+      const next = places.at(-1)
+      if (next?.partition !== partition || next.plain !== plain) break
       paths.push(places.pop()!.path)
     }
     const id = nextId()
-    openNodes.set(id, { partition, paths })
+    openNodes.set(id, { partition, paths, plain })
     return { type: 'get-nodes', round, id, partition, paths }
   }
 
@@ -142,10 +164,12 @@ export function diffWalker(
     const asked = openNodes.get(id)
     openNodes.delete(id)
     if (asked?.paths.length !== nodes.length) return protocol('nodes that were not asked for')
+    comparingPlain = asked.plain
     for (const [i, node] of nodes.entries()) {
       const violation = compare.node({ partition: asked.partition, path: asked.paths[i]! }, node)
       if (violation) return violation
     }
+    comparingPlain = false
     return undefined
   }
 
@@ -174,6 +198,11 @@ export function diffWalker(
       while (places.length > 0 && openNodes.size < NODE_REQUESTS && fetches.waitingKeys < WAITING_KEYS && !full()) {
         messages.push(nextNodes())
       }
+      while (sketches && fetches.waitingKeys < WAITING_KEYS && !full()) {
+        const message = sketches.next(descending())
+        if (message === undefined) break
+        messages.push(message)
+      }
       while (fetches.open < options.fetches && !full()) {
         const message = fetches.next(comparing())
         if (message === undefined) break
@@ -188,6 +217,8 @@ export function diffWalker(
           return onRoots(answer)
         case 'nodes':
           return onNodes(answer)
+        case 'sketch':
+          return sketches ? sketches.onAnswer(answer) : protocol('a sketch that was not asked for')
         case 'entries':
           return onEntries(answer)
       }
@@ -209,6 +240,9 @@ export function diffWalker(
 
     get done() {
       return !comparing() && fetches.done && purges.length + deletions.length + entries.length === 0
+    },
+    get sketched() {
+      return sketches?.used ?? false
     },
     get syncing() {
       return syncing

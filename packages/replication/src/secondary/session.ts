@@ -4,7 +4,15 @@
  */
 import { calls } from '../calls.ts'
 import { heartbeat } from '../heartbeat.ts'
-import { type Message, type RefusalCode, SELF_VERIFYING_SINCE, type Wal, type Welcome } from '../messages.ts'
+import {
+  type Message,
+  type RefusalCode,
+  SELF_VERIFYING_SINCE,
+  SKETCHES_SINCE,
+  type Wal,
+  type Welcome,
+} from '../messages.ts'
+import { hashKeyOf } from '../sketch/item-hash.ts'
 import type { Cursor, WalOperation } from '../types.ts'
 import { spokenVersions } from '../version-range.ts'
 import { sameCursor, sameDigest } from '../wal/cursor.ts'
@@ -17,6 +25,7 @@ import type {
   SecondarySession,
   SecondaryState,
 } from './contract.ts'
+import { SKETCHED } from './diff-sketches.ts'
 import { type Changes, type DiffWalker, diffWalker } from './diff-walker.ts'
 import { guardWatch } from './guard-watch.ts'
 import { whyFenced, whyRefused } from './handshake.ts'
@@ -55,6 +64,9 @@ export function secondarySession(
   let protocol = 0
   let streamFaults = given.before?.streamFaults ?? 0
   let round = 0
+  /** Whether the last diff learned from sketches, and whether such a diff once did not help. */
+  let sketched = false
+  let sketchesFailed = false
   let diffReason = ''
   let lastRemoteWal = 0
   /** What the newest guard that differed leaves in doubt. */
@@ -169,11 +181,14 @@ export function secondarySession(
     if (guard === null) return []
     if (sameDigest(guard, forest.composedRoot(accepts.inScope))) {
       guards.matched(cursor)
+      sketched = false
       return []
     }
     const since = guards.verified ?? given.before?.verified
     differing = { from: since?.index ?? 0, to: cursor.index, reason: 'guard' }
     const known = since ? `, with which it was last equal at index ${since.index}` : ''
+    // The last diff should have seen to it. The next one relies on the trie alone.
+    sketchesFailed ||= sketched
     const due = guards.differed(now)
     return due ? repair(differing, `the state at index ${cursor.index} differs from the primary's${known}`, now) : []
   }
@@ -199,13 +214,17 @@ export function secondarySession(
     round = message.round
     diffReason = message.reason
     lag.heard(message.from.index, now)
-    const walker = diffWalker({ forest, acceptance: accepts, differed: repairs.differed }, { round, fetches })
+    const { sketches: wanted = true } = given
+    const sketching = protocol >= SKETCHES_SINCE && wanted !== false && !sketchesFailed
+    const sizes = typeof wanted === 'object' ? wanted : SKETCHED
+    const sketches = sketching ? { key: hashKeyOf(round, message.from), sizes } : undefined
+    const walker = diffWalker({ forest, acceptance: accepts, differed: repairs.differed }, { round, fetches, sketches })
     phase = { name: 'diff', walker, from: message.from, view: message.view, ready: false }
     return pump(now)
   }
 
   const onAnswer = (
-    message: Extract<Message, { type: 'roots' | 'nodes' | 'entries' }>,
+    message: Extract<Message, { type: 'roots' | 'nodes' | 'sketch' | 'entries' }>,
     now: number,
   ): SecondaryEffect[] => {
     if (message.round !== round || phase.name !== 'diff') return refuse('protocol', `unexpected ${message.type}`)
@@ -234,6 +253,7 @@ export function secondarySession(
   const endDiff = (diff: Extract<Phase, { name: 'diff' }>, now: number): SecondaryEffect[] => {
     if (phase !== diff) return [] // another round began
     repairs.synced(now)
+    sketched = diff.walker.sketched
     phase = newStream(diff.from)
     lag.applied(diff.from.index)
     return [{ type: 'send', message: { type: 'synced', round } }]
@@ -276,6 +296,7 @@ export function secondarySession(
         return onDiffBegin(message, now)
       case 'roots':
       case 'nodes':
+      case 'sketch':
       case 'entries':
         return onAnswer(message, now)
       default:
