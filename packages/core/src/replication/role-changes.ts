@@ -4,7 +4,7 @@
  * role or the new one, with all that belongs to it.
  */
 import { randomUUID } from 'node:crypto'
-import { deserializeKeyring } from '@lockstep/barrier'
+import type { Keyring } from '@lockstep/barrier'
 import { createReplicationCa, issuePrimaryServer } from '@lockstep/bootstrap'
 import { decodePosition, encodePosition } from '@lockstep/replication'
 import { recordsAfter } from '@lockstep/replication-driver'
@@ -17,6 +17,7 @@ import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
 import { type Activation, fetchBootstrap, redeemToken } from './activate.ts'
 import { activationKeyPath, activationKeys } from './activation-keys.ts'
+import { keyringOf, opensAll, sealedAnew, throughBarrier } from './adopt-keyring.ts'
 import type { BootstrapReply } from './bootstrap-reply.ts'
 import { cursorOf, cursorRecord } from './cursor-record.ts'
 import { HANDOVER_WAIT_MS } from './handover.ts'
@@ -99,17 +100,27 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
     next: RoleRecord,
     also: Also = async () => {},
     first: (store: ClusterStore) => Promise<void> = async () => {},
+    /** The primary's, taken over when this cluster's own is not known to it. */
+    keyring?: Keyring,
   ): () => Promise<void> {
     return () =>
       lifeCycle.transition(async (cluster) => {
         // What the role forbids to write is lifted for the change itself.
         cluster.store.modes[kind] = 'disabled'
         await first(cluster.store)
-        await transact(cluster.barrier, async (transaction) => {
+        const own = cluster.keyring()
+        const anew =
+          keyring === undefined || opensAll(keyring, own)
+            ? undefined
+            : await sealedAnew(cluster.store.logged, cluster.store.classes, own, keyring)
+        await transact(cluster.store.logged, async (raw) => {
+          for (const [key, record] of anew ?? []) await raw.put(key, record)
+          const transaction = await throughBarrier(raw, anew === undefined ? own : keyring!)
           const records = roleRecords(transaction)
           await also(transaction, records)
           await records.saveRole(kind, next)
         })
+        if (anew !== undefined) await cluster.reloadKeyring()
         log.info('the replication role has changed', { kind, mode: next.mode })
       })
   }
@@ -164,14 +175,24 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
     )
   }
 
-  /** Data is kept, so it must be readable under the primary's keys. */
-  function assertSameRootKey(reply: BootstrapReply): void {
-    const keyring = deserializeKeyring(reply.keyring)
-    const rootKey = keyring.rootKey()
-    const same = unsealed.keyring().hasRootKey(rootKey)
-    for (const key of [rootKey, reply.keyring, reply.operatorKey.key]) key.fill(0)
-    keyring.close()
-    if (!same) throw invalid('token: the primary has other keys; disable replication and enable it anew')
+  /** Data is kept, so it must be readable under the primary's keys. The caller closes the keyring. */
+  function checkedKeyring(kind: ReplicationKind, reply: BootstrapReply): Keyring {
+    const keyring = keyringOf(reply)
+    try {
+      const rootKey = keyring.rootKey()
+      const same = unsealed.keyring().hasRootKey(rootKey)
+      rootKey.fill(0)
+      if (!same) throw invalid('token: the primary has other keys; disable replication and enable it anew')
+      if (kind === 'performance' && !opensAll(keyring, unsealed.keyring())) {
+        throw invalid(
+          'token: the keys were rotated here and nobody else got them, so local data would be unreadable; disable replication and enable it anew',
+        )
+      }
+      return keyring
+    } catch (error) {
+      keyring.close()
+      throw error
+    }
   }
 
   return {
@@ -190,6 +211,7 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
           const { logged, modes } = store
           // From now on nothing of the kind is written; what was committed before is, once this write is durable.
           modes[kind] = 'secondary'
+          modes.keepLog = true
           await logged.put(roleKeys.cursor(kind), demotedPosition(record.clusterId, logged.log.head().epoch))
           const next: SecondaryRecord = {
             mode: 'secondary',
@@ -312,7 +334,7 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
           throw invalid('token: it belongs to another replication set; disable replication and enable it anew')
         }
         const reply = await fetchBootstrap(activation)
-        assertSameRootKey(reply)
+        const keyring = checkedKeyring(kind, reply)
         const { led } = record
         const next = { ...secondaryRecord(activation), ...(led === undefined ? {} : { led }) }
         let lost: UnreplicatedSet | undefined
@@ -322,10 +344,12 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
           await promotionReceipts(transaction).save(kind, reply.promotions)
           if (lost !== undefined) await unreplicated.saveHeader(transaction, lost)
         }
-        return store(kind, next, also, async ({ logged }) => {
+        const keepLost = async ({ logged }: ClusterStore): Promise<void> => {
           lost = await unreplicatedWrites(kind, record, logged, reply.promotions)
           if (lost !== undefined) log.warn('writes that were never replicated are kept', { kind, ...shownSet(lost) })
-        })
+        }
+        const carryOut = store(kind, next, also, keepLost, keyring)
+        return () => carryOut().finally(() => keyring.close())
       }),
 
     end() {
