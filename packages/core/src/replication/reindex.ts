@@ -4,7 +4,7 @@
  */
 import { readJson, writeJson } from '@lockstep/backend'
 import type { ShippedClass } from '@lockstep/replication'
-import type { IndexReport, LoggedStore } from '@lockstep/replication-driver'
+import { type IndexReport, type LoggedStore, type ScrubUpstream, scrub } from '@lockstep/replication-driver'
 import type { Store } from '@lockstep/storage'
 import { type Clock, CoreError, type Log } from '../contracts.ts'
 import { corruptedClasses, type MerkleCorruptionReport, merkleCorruptionReport } from './merkle-check.ts'
@@ -24,6 +24,8 @@ export interface IndexCareComponents {
   storage: Pick<Store, 'get' | 'put'>
   clock: Clock
   log: Log
+  /** The primary that this cluster follows, for what a scrub finds damaged. Default: none. */
+  upstream?(): ScrubUpstream | undefined
   /** The index has changed: what other clusters were told of it may not hold any more. */
   repaired(): void
 }
@@ -65,11 +67,12 @@ interface ScrubRecord {
   finished: number
   keys: number
   differences: number
+  repaired: number
 }
 
 interface Running {
   stop: AbortController
-  what: 'reindex' | 'merkle-check' | 'scrub'
+  what: 'reindex' | 'merkle-check'
   stage: keyof typeof STAGES
   progress: number
   total: number
@@ -90,12 +93,8 @@ export async function indexCare(components: IndexCareComponents, options: IndexC
     record = next
   }
 
-  /** One at a time; a scrub makes way for what an operator asks for. `done` is the work, begun. */
+  /** One at a time. `done` is the work, begun. */
   async function begin<T>(what: Running['what'], work: (now: Running) => Promise<T>): Promise<{ done: Promise<T> }> {
-    if (running?.what === 'scrub') {
-      running.stop.abort()
-      await ended
-    }
     if (stopped) throw new CoreError('CORE_UNAVAILABLE', 'the server is changing its state, try again')
     if (running !== undefined) {
       throw new CoreError('CORE_INVALID_REQUEST', `a ${running.what} is in progress; wait until it is done`)
@@ -115,7 +114,6 @@ export async function indexCare(components: IndexCareComponents, options: IndexC
     return store.verify({
       repair,
       signal: now.stop.signal,
-      ...(now.what === 'scrub' ? { pace: SCRUB_PACE } : {}),
       onProgress(keys: number): void {
         now.progress = keys
         now.total = Math.max(now.total, keys)
@@ -138,34 +136,32 @@ export async function indexCare(components: IndexCareComponents, options: IndexC
     if (repaired > 0) components.repaired()
   }
 
-  /** It repairs nothing: whether data or index is wrong is for an operator to judge before one is made to follow the other. */
-  async function scrub(now: Running): Promise<void> {
-    const report = await verify(now, false, 'verifying')
-    const finished = clock.now()
-    const found: ScrubRecord = { finished, keys: report.keys, differences: report.total }
-    await remember({ scrub: found, checked: finished, corrupted: corruptedClasses(report) })
-    if (report.total === 0) return
-    log.error('the scrub found the Merkle index to differ from the data', { differences: report.total })
-  }
+  const scrubbing =
+    options.scrubIntervalMs <= 0
+      ? undefined
+      : scrub(
+          {
+            store,
+            upstream: components.upstream,
+            onReport(report) {
+              const kept = scrubbed(report).catch(logFailure('what the scrub found could not be kept'))
+              ended = Promise.all([ended, kept])
+            },
+            onFailed: logFailure('the scrub failed'),
+          },
+          { intervalMs: Math.min(options.scrubIntervalMs, LONGEST_TIMER_MS) },
+        )
 
-  const untilNextScrub = (): number => {
-    const last = record.scrub?.finished ?? 0
-    return Math.max(options.scrubIntervalMs - (clock.now() - last), MIN_SCRUB_DELAY_MS)
+  /** What it repaired is being fetched from the primary anew; what it did not is for an operator to judge. */
+  async function scrubbed(report: IndexReport): Promise<void> {
+    const finished = clock.now()
+    const { keys, total: differences, repaired } = report
+    const corrupted = repaired === differences ? [] : corruptedClasses(report)
+    await remember({ scrub: { finished, keys, differences, repaired }, checked: finished, corrupted })
+    if (differences > 0) {
+      log.error('the scrub found the Merkle index to differ from the data', { keys, differences, repaired })
+    }
   }
-  let timer: NodeJS.Timeout | undefined
-  const scheduleScrub = (): void => {
-    if (options.scrubIntervalMs <= 0 || stopped) return
-    timer = setTimeout(
-      () => {
-        // Busy: the next one.
-        const scrubbed = running === undefined ? begin('scrub', scrub).then(({ done }) => done) : Promise.resolve()
-        scrubbed.catch(logFailure('the scrub failed')).finally(scheduleScrub)
-      },
-      Math.min(untilNextScrub(), MAX_TIMER_MS),
-    )
-    timer.unref()
-  }
-  scheduleScrub()
 
   /** One that was told to stop has not failed. */
   function logFailure(message: string): (error: unknown) => void {
@@ -203,15 +199,7 @@ export async function indexCare(components: IndexCareComponents, options: IndexC
             }
           : {}),
         // Beyond Vault.
-        ...(last === null
-          ? {}
-          : {
-              last_scrub: {
-                finished: new Date(last.finished).toISOString(),
-                keys: last.keys,
-                differences: last.differences,
-              },
-            }),
+        ...(last === null ? {} : { last_scrub: { ...last, finished: new Date(last.finished).toISOString() } }),
       }
     },
     progress() {
@@ -221,18 +209,13 @@ export async function indexCare(components: IndexCareComponents, options: IndexC
     async stop() {
       stopped = true
       running?.stop.abort()
-      clearTimeout(timer)
-      await ended
+      await Promise.all([scrubbing?.close(), ended])
     },
   }
 }
 
-/** A million keys in a few minutes, in the time that requests leave. */
-const SCRUB_PACE = { keysPerSecond: 5_000 }
-/** A start is busy enough without a scrub. */
-const MIN_SCRUB_DELAY_MS = 60_000
 /** Timers take no longer delays. */
-const MAX_TIMER_MS = 2 ** 31 - 1
+const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 function countKeys({ forest }: Pick<LoggedStore, 'forest'>): number {
   return forest.partitions().reduce((sum, partition) => sum + forest.count(partition), 0)

@@ -1,7 +1,7 @@
 /** The cluster's two roles, running: what is stored (`role-records`) made into primaries and followers. */
 import type { BackendResponse } from '@lockstep/backend'
 import { pathsFilter } from '@lockstep/paths-filter'
-import type { HeartbeatStatus, VersionRange } from '@lockstep/replication'
+import { CLASSES_OF_KIND, type HeartbeatStatus, type VersionRange } from '@lockstep/replication'
 import type { ClusterListener } from '@lockstep/replication-transport'
 import type { Followed } from '../consistency/consistency.ts'
 import { type Clock, CoreError, type Log, type WrappingStore } from '../contracts.ts'
@@ -229,8 +229,13 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
   const care = await indexCare(
     {
       ...{ store: store.logged, storage: unsealed.barrier, clock, log },
+      upstream() {
+        const kind = secondaries.dr === undefined ? 'performance' : 'dr'
+        const role = secondaries[kind]
+        return role && { classes: CLASSES_OF_KIND[kind], compare: (reason) => void role.recover(reason) }
+      },
       repaired() {
-        for (const role of Object.values(secondaries)) role.recover()
+        for (const role of Object.values(secondaries)) role.recover('the Merkle index was rebuilt')
       },
     },
     { scrubIntervalMs: options.scrubIntervalMs ?? 0 },

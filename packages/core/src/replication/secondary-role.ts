@@ -9,7 +9,7 @@ import {
 } from '@lockstep/replication-driver'
 import type { ClassRules } from '@lockstep/storage-classes'
 import type { Clock, Log } from '../contracts.ts'
-import { countTraffic } from '../metrics/link-metrics.ts'
+import { countTraffic, timeComparisons } from '../metrics/link-metrics.ts'
 import type { Meter } from '../metrics/meter.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
 import { cursorRecord } from './cursor-record.ts'
@@ -77,7 +77,7 @@ export interface SecondaryRole {
   /** How far it has come in the primary's log, as stored. */
   position(): Position
   /** Dials now, or has everything compared when the link is up. */
-  recover(): Recovery
+  recover(reason?: string): Recovery
   /** What the link has shown; undefined when there is none to be. */
   heartbeat(): HeartbeatStatus | undefined
   close(): Promise<void>
@@ -105,6 +105,7 @@ export function secondaryRole(
   const { handedTo = [], preserve } = init
   const startedAt = clock.now()
   const traffic = countTraffic(components.meter, kind)
+  const compared = timeComparisons(components.meter, kind)
   const resolving = components.resolve ?? true
   let known = dialable([...(resolving ? (init.addresses ?? []) : []), ...record.primaryClusterAddrs])
   let { handover } = init
@@ -133,6 +134,7 @@ export function secondaryRole(
               return Promise.reject(new Error(`unknown request ${method.slice(0, 64)}`))
             },
             onState: (status) => {
+              compared(status)
               memory.observe(status)
               rejoining?.(status)
             },
@@ -261,13 +263,13 @@ export function secondaryRole(
       }
     },
     position,
-    recover() {
+    recover(reason = 'an operator asked for it') {
       if (follower === undefined) return 'detached'
       if (follower.status().connectionState !== 'ready') {
         follower.retry()
         return 'dialled'
       }
-      follower.compare('an operator asked for it')
+      follower.compare(reason)
       return 'compared'
     },
     heartbeat: () => follower?.status().heartbeat,
