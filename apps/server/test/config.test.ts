@@ -47,6 +47,7 @@ describe('a configuration', () => {
           maxRequestDuration: 90_000,
           requireRequestHeader: false,
           disableReplicationStatus: false,
+          unauthenticatedMetrics: false,
           forwardedFor: { authorizedAddrs: [], hopSkips: 0, rejectNotPresent: true, rejectNotAuthorized: true },
           customHeaders: {},
         },
@@ -235,11 +236,11 @@ describe('warnings', () => {
     const { warnings } = await loadConfig([path], {})
     expect(warnings.map((text) => text.replace(path, 'F')).sort()).toEqual([
       'F: ha_storage is not supported and is ignored',
-      'F: listener "tcp": telemetry is not supported and is ignored',
+      'F: listener "tcp": telemetry: unknown key a is ignored',
       'F: listener "tcp": unknown key adress is ignored',
       'F: replication: unknown key x is ignored',
       'F: storage "inmem": unknown key pth is ignored',
-      'F: telemetry is not supported and is ignored',
+      'F: the keys of telemetry have no effect; sys/metrics is always there',
       'F: ui = true is accepted, but this build has no web interface',
       'F: unknown key log_requests_level is ignored',
     ])

@@ -1,4 +1,4 @@
-import { CoreError, type CoreRequest, type CoreResponse } from '@lockstep/core'
+import { CoreError, type CoreRequest, type CoreResponse, type MetricsSnapshot } from '@lockstep/core'
 import type { ServerCore } from '../src/http/server-core.ts'
 
 export interface FakeCore extends ServerCore {
@@ -9,6 +9,7 @@ export interface FakeCore extends ServerCore {
   state: Awaited<ReturnType<ServerCore['health']>>['state']
   leaderBody: Record<string, unknown>
   closed: boolean
+  snapshot: MetricsSnapshot
   reloads: number
 }
 
@@ -37,6 +38,7 @@ export function fakeCore(): FakeCore {
     state: 'active',
     leaderBody: { ha_enabled: false, is_self: true, leader_address: '' },
     closed: false,
+    snapshot: { time: 0, seconds: 1, samples: [] },
     answer: (request) => ({ status: 200, envelope: envelope(request.data, request.id) }),
     get reloads() {
       return reloads
@@ -69,6 +71,9 @@ export function fakeCore(): FakeCore {
     },
     async leader() {
       return this.leaderBody
+    },
+    async metrics() {
+      return this.snapshot
     },
     async close() {
       this.closed = true

@@ -8,4 +8,6 @@ export {
   type HealthState,
   type OperatorCaller,
 } from './core.ts'
+export { CATALOG as METRICS, type MetricName } from './metrics/catalog.ts'
+export type { MetricsSnapshot, Sample as MetricSample } from './metrics/meter.ts'
 export type { Factories } from './services/components.ts'

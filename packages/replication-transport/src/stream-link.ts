@@ -23,6 +23,8 @@ export interface LinkOptions {
   receiveHighWaterBytes?: number | undefined
   /** Longest silence of the peer, and longest time without progress in sending. ms, default 60,000; 0 = none. */
   idleTimeoutMs?: number | undefined
+  /** Told of every piece written to the connection or read from it, bytes before encryption. Default: nobody is. */
+  onTraffic?: ((direction: 'sent' | 'received', bytes: number) => void) | undefined
   /** Told once, when the link has closed: why this side closed it, or what went wrong. */
   onClosed?: ((reason: string | undefined, error: Error | undefined) => void) | undefined
 }
@@ -99,6 +101,7 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
     for (let at = 0; at < batch.length - 1; at++) stream.write(batch[at]!)
     stream.write(batch[batch.length - 1]!, () => written(bytes))
     stream.uncork()
+    options.onTraffic?.('sent', bytes)
   }
 
   const received = inbox<Message>({
@@ -145,6 +148,7 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
 
   stream.on('data', (chunk: Buffer) => {
     lastReceived = Date.now()
+    options.onTraffic?.('received', chunk.length)
     try {
       reader.push(chunk)
     } catch (error) {

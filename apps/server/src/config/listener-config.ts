@@ -10,31 +10,27 @@ const DEFAULT_ADDRESS = '127.0.0.1:8200'
 const DEFAULT_MAX_REQUEST_DURATION = 90_000
 const TLS_VERSIONS = { tls12: 'TLSv1.2', tls13: 'TLSv1.3' } as const
 
-export function readListeners(roots: readonly Section[], warn: (message: string) => void): ListenerConfig[] {
+export function readListeners(roots: readonly Section[]): ListenerConfig[] {
   return roots.flatMap((root) =>
     root.labelled('listener').map(({ label, section }) => {
       if (label !== 'tcp') throw new ConfigError(`${section.where}: unknown listener type; it must be 'tcp'`)
-      return readListener(section, warn)
+      return readListener(section)
     }),
   )
 }
 
 /** The plain listener of dev mode. */
 export function devListener(address: string): ListenerConfig {
-  return readListener(section({ address, tls_disable: true }, '-dev-listen-address'), () => {})
+  return readListener(section({ address, tls_disable: true }, '-dev-listen-address'))
 }
 
-function readListener(section: Section, warn: (message: string) => void): ListenerConfig {
+function readListener(section: Section): ListenerConfig {
   const address = parseAddress(section.string('address') ?? DEFAULT_ADDRESS)
   if (address === undefined) section.refuse('address', '"host:port"')
   const clusterText = section.string('cluster_address')
   const cluster = clusterText === undefined ? { ...address!, port: address!.port + 1 } : parseAddress(clusterText)
   if (cluster === undefined) section.refuse('cluster_address', '"host:port"')
   const maxRequestSize = section.size('max_request_size') ?? DEFAULT_MAX_REQUEST_SIZE
-  if (section.has('telemetry')) {
-    section.ignore('telemetry')
-    warn(`${section.where}: telemetry is not supported and is ignored`)
-  }
   section.ignore('purpose', 'tls_disable_client_certs', 'tls_prefer_server_cipher_suites')
   return {
     address: formatAddress(address!),
@@ -45,6 +41,9 @@ function readListener(section: Section, warn: (message: string) => void): Listen
     maxRequestDuration: section.duration('max_request_duration') || DEFAULT_MAX_REQUEST_DURATION,
     requireRequestHeader: section.boolean('require_request_header') ?? false,
     disableReplicationStatus: section.boolean('disable_replication_status_endpoints') ?? false,
+    unauthenticatedMetrics: section
+      .sections('telemetry')
+      .some((telemetry) => telemetry.boolean('unauthenticated_metrics_access') === true),
     forwardedFor: {
       authorizedAddrs: readAddresses(section),
       hopSkips: readHopSkips(section),

@@ -28,7 +28,7 @@ export interface LoadedConfig {
 const HOUR = 3_600_000
 /** Vault's keys that have no meaning here and change nothing when left out. */
 const ACCEPTED = ['disable_mlock', 'disable_cache', 'cache_size', 'disable_clustering', 'disable_printable_check']
-const UNSUPPORTED = ['ha_storage', 'ha_backend', 'telemetry', 'service_registration', 'plugin_directory', 'entropy']
+const UNSUPPORTED = ['ha_storage', 'ha_backend', 'service_registration', 'plugin_directory', 'entropy']
 
 /** `paths` are files or directories; with none, only defaults and environment count, and `storage` must be given. */
 export async function loadConfig(
@@ -42,7 +42,7 @@ export async function loadConfig(
 
   const storageGiven = roots.some((root) => root.has('storage') || root.has('backend'))
   const storage = defaults.storage !== undefined && !storageGiven ? defaults.storage : readStorage(roots, environment)
-  const listeners = readListeners(roots, warn)
+  const listeners = readListeners(roots)
   if (listeners.length === 0 && defaults.listener !== undefined) listeners.push(defaults.listener)
   if (listeners.length === 0) throw new ConfigError('no listener is configured: add listener "tcp" { address = "..." }')
 
@@ -117,6 +117,10 @@ function reportIgnored(roots: readonly Section[], warn: (message: string) => voi
       if (!root.has(key)) continue
       root.ignore(key)
       warn(`${root.where}: ${key} is not supported and is ignored`)
+    }
+    if (root.has('telemetry')) {
+      root.ignore('telemetry')
+      warn(`${root.where}: the keys of telemetry have no effect; sys/metrics is always there`)
     }
     if (root.boolean('ui') === true) warn(`${root.where}: ui = true is accepted, but this build has no web interface`)
     if (root.boolean('raw_storage_endpoint') === true) {

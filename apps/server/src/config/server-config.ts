@@ -27,6 +27,8 @@ export interface ListenerConfig {
   maxRequestDuration: number
   requireRequestHeader: boolean
   disableReplicationStatus: boolean
+  /** `sys/metrics` needs no token on this listener. */
+  unauthenticatedMetrics: boolean
   forwardedFor: ForwardedForOptions
   customHeaders: StatusHeaders
 }

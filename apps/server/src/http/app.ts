@@ -17,6 +17,7 @@ import { healthRoutes } from './routes/health.ts'
 import { initRoutes } from './routes/init.ts'
 import { leaderRoutes } from './routes/leader.ts'
 import { logicalRoutes } from './routes/logical.ts'
+import { metricsRoutes } from './routes/metrics.ts'
 import { sealRoutes } from './routes/seal.ts'
 import type { ServerCore } from './server-core.ts'
 import { type TrackedSockets, trackSockets } from './tracked-sockets.ts'
@@ -32,6 +33,8 @@ export interface HttpOptions {
   requireRequestHeader?: boolean
   /** Default false. */
   disableReplicationStatus?: boolean
+  /** `sys/metrics` without a token. Default false. */
+  unauthenticatedMetrics?: boolean
   forwardedFor?: ForwardedForOptions
   customHeaders?: StatusHeaders
 }
@@ -55,6 +58,7 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
     reply,
     maxRequestSize: options.maxRequestSize ?? DEFAULT_MAX_REQUEST_SIZE,
     disableReplicationStatus: options.disableReplicationStatus ?? false,
+    unauthenticatedMetrics: options.unauthenticatedMetrics ?? false,
   }
   const pending = inFlight((response) => fail(response, new HttpError(503, 'request timed out', { close: true })))
   const address = remoteAddress(options.forwardedFor ?? NO_PROXY)
@@ -123,6 +127,7 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
   healthRoutes(app, context)
   leaderRoutes(app, context)
   generateRootRoutes(app, context)
+  metricsRoutes(app, context)
   logicalRoutes(app, context)
   await app.ready()
 

@@ -29,6 +29,8 @@ export interface RouteContext {
   maxRequestSize: number
   /** `sys/replication/**` status paths answer 404 `disabled path`. */
   disableReplicationStatus: boolean
+  /** `sys/metrics` needs no token here. */
+  unauthenticatedMetrics: boolean
 }
 
 /** Node's message with the exchange made of it before routing. */

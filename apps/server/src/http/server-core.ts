@@ -1,4 +1,4 @@
-import type { CoreRequest, CoreResponse, OperatorCaller } from '@lockstep/core'
+import type { CoreRequest, CoreResponse, MetricsSnapshot, OperatorCaller } from '@lockstep/core'
 
 export type HealthState = 'uninitialized' | 'sealed' | 'dr-secondary' | 'performance-standby' | 'standby' | 'active'
 
@@ -26,6 +26,8 @@ export interface ServerCore {
   ): Promise<Record<string, unknown> | undefined>
   health(): Promise<{ state: HealthState; body: Record<string, unknown> }>
   leader(): Promise<Record<string, unknown>>
+  /** Of this node, in any state; who may see them is not asked. */
+  metrics(): Promise<MetricsSnapshot>
   close(): Promise<void>
   /** SIGHUP: reopen audit files and re-read what else lives outside the configuration. */
   reload?(): Promise<void>

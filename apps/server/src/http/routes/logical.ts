@@ -142,7 +142,7 @@ function write({ reply }: RouteContext, { response, echo }: Exchange, answer: Co
 }
 
 /** A standby that cannot forward sends the client to the active node, when it knows one. */
-async function redirected(context: RouteContext, exchange: Exchange): Promise<boolean> {
+export async function redirected(context: RouteContext, exchange: Exchange): Promise<boolean> {
   const { is_self: self, leader_address: address } = await context.core.leader()
   if (self === true || typeof address !== 'string' || address === '') return false
   const location = `${address.replace(/\/+$/, '')}${exchange.request.url}`
