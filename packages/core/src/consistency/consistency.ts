@@ -1,5 +1,5 @@
 /**
- * Read your writes, over all clusters of a replication set: every answer names the state it was given in, and a request that names
+ * Read your writes, over all clusters of a replication set: answers name the state they were given in, and a request that names
  * one is not answered from an older state. A state of before a promotion is taken as there: what was lost then never comes.
  */
 import { CoreError, type LogPlace } from '../contracts.ts'
@@ -47,6 +47,8 @@ export interface Consistency {
   /** `X-Vault-Index` of an answer given now; `reached` is where the primary was when it answered in this cluster's place. */
   index(reached?: LogPlace): string | undefined
   settled(): Promise<void> | undefined
+  /** Of this cluster's own log. */
+  head(): LogPlace
 }
 
 export function notPresent(cause?: unknown): CoreError {
@@ -90,6 +92,7 @@ export function consistency(components: ConsistencyComponents, options: Consiste
 
   return {
     settled,
+    head,
 
     present(headers) {
       const { wait, forward } = consistencyDirectives(headers, options.allowForwardingViaHeader ?? false)

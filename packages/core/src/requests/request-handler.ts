@@ -91,18 +91,22 @@ export function requestHandler(components: RequestComponents): RequestHandler {
       throw new CoreError('CORE_INVALID_REQUEST', "cannot write to a path ending in '/'")
     }
     const gated = consistency !== undefined && !isAboutThisNode(request.path)
+    const before = gated ? consistency.head() : undefined
     const here = gated ? consistency.present(request.headers) : true
     const behind = here !== true && !(await here)
     const mount = mounts.route(request.path)
     const admission = newAdmission(request, mount, behind)
-    /** Of an older state than the client has seen there is nothing to tell. */
+    /** For who wrote or names states. Of an older state than the client has seen there is nothing to tell. */
     const index = (): string | undefined => {
       const { reached } = admission
-      return gated && !(behind && reached === undefined) ? consistency.index(reached) : undefined
+      if (before === undefined || (behind && reached === undefined)) return undefined
+      const asked = reached !== undefined || request.headers['x-vault-index'] !== undefined
+      return asked || consistency!.head().index !== before.index ? consistency!.index(reached) : undefined
     }
     try {
       const response = await audited(request, mount, admission)
-      response.index = index()
+      const state = index()
+      if (state !== undefined) response.index = state
       return response
     } catch (error) {
       if (error instanceof CoreError) error.index = index()
