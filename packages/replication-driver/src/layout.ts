@@ -99,7 +99,7 @@ export function encodeRow(row: LogRow): Uint8Array {
 export function decodeRow(bytes: Uint8Array): LogRow {
   if (bytes.byteLength <= ROW_HEADER) throw corrupt('a log record')
   return {
-    digest: bytes.subarray(0, DIGEST_BYTES),
+    digest: digestAt(bytes, 0),
     bytes: view(bytes).readUIntBE(DIGEST_BYTES, 6),
     time: view(bytes).readUIntBE(DIGEST_BYTES + 6, 6),
     body: bytes.subarray(ROW_HEADER),
@@ -136,13 +136,20 @@ export function decodeHead(stored: Uint8Array): LogState {
     bytes: number(2),
     start: number(3),
     bytesBeforeStart: number(4),
-    digest: bytes.subarray(digests, digests + DIGEST_BYTES),
-    digestBeforeStart: bytes.subarray(digests + DIGEST_BYTES),
+    digest: digestAt(bytes, digests),
+    digestBeforeStart: digestAt(bytes, digests + DIGEST_BYTES),
   }
 }
 
 export function corrupt(what: string): LoggedStoreError {
   return new LoggedStoreError('REPLICATION_CORRUPT', `${what} is malformed`)
+}
+
+/** A copy, so that what it was read from need not stay in memory. */
+function digestAt(bytes: Uint8Array, at: number): Uint8Array {
+  const digest = new Uint8Array(DIGEST_BYTES)
+  digest.set(bytes.subarray(at, at + DIGEST_BYTES))
+  return digest
 }
 
 function view(bytes: Uint8Array): Buffer {

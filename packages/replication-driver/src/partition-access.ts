@@ -4,7 +4,7 @@ import { ENTRY_BYTES, KEY_ID_BYTES, keyIdOf, parsePartitionId, partitionId } fro
 import type { Engine, PendingCommit, Store } from '@lockstep/storage'
 import { hexId, ownerOf, type Placement } from './commit-planner.ts'
 import { LoggedStoreError } from './errors.ts'
-import { decodeLeaf, indexKey } from './layout.ts'
+import { DATA, decodeLeaf, INDEX, indexKey } from './layout.ts'
 import type { AppliedEntry, KeyClass, StoredEntry } from './logged-store.ts'
 import type { Runtime } from './runtime.ts'
 
@@ -27,6 +27,13 @@ export interface PartitionAccessComponents {
 
 const EMPTY = new Uint8Array(0)
 const DELETE_BATCH = 256
+const FEWEST_NEIGHBOURS = 8
+/** Places a key id can have by its first six bytes. */
+const PLACES = 2 ** 48
+
+function placeOf(keyId: Uint8Array): number {
+  return Buffer.from(keyId.buffer, keyId.byteOffset, keyId.byteLength).readUIntBE(0, 6)
+}
 
 export function partitionAccess(components: PartitionAccessComponents): PartitionAccess {
   const { physical, store, forest } = components
@@ -82,6 +89,29 @@ export function partitionAccess(components: PartitionAccessComponents): Partitio
     return rows.map((row) => row && decodeLeaf(row).key)
   }
 
+  /**
+   * The keys of ids that lie side by side in the index, as those of a subtree do: read in one go, at a fraction of what looking each up
+   * costs. Undefined when they are spread too far.
+   */
+  const neighbours = async (partition: PartitionId, keyIds: readonly Uint8Array[]) => {
+    if (keyIds.length < FEWEST_NEIGHBOURS) return undefined
+    const span = (placeOf(keyIds.at(-1)!) - placeOf(keyIds[0]!)) / PLACES
+    // Key ids are spread evenly. One that is not in order makes the span negative, or the rows below too few.
+    if (span < 0 || span * forest.count(partition) > 2 * keyIds.length) return undefined
+    const wanted = new Map(keyIds.map((keyId, at) => [indexKey(partition, hexId(keyId)), at]))
+    const [first, last] = [indexKey(partition, hexId(keyIds[0]!)), indexKey(partition, hexId(keyIds.at(-1)!))]
+    const keys: (string | undefined)[] = new Array(keyIds.length).fill(undefined)
+    const range = { prefix: `${INDEX}${partition}/`, after: first.slice(0, -1), limit: 4 * keyIds.length }
+    let reached = ''
+    for await (const [row, value] of physical.scan(range)) {
+      const at = wanted.get(row)
+      if (at !== undefined) keys[at] = decodeLeaf(value).key
+      reached = row
+      if (row >= last) break
+    }
+    return reached >= last ? keys : undefined
+  }
+
   return {
     apply,
     keysOf,
@@ -92,9 +122,10 @@ export function partitionAccess(components: PartitionAccessComponents): Partitio
       return applying.get(first.key)
     },
     async readEntries(partition, keyIds) {
-      const keys = await keysOf(partition, keyIds)
+      const keys = (await neighbours(partition, keyIds)) ?? (await keysOf(partition, keyIds))
       const present = keys.filter((key) => key !== undefined)
-      const values = await store.getMany(present)
+      // Past the read cache: what one sync reads once would push out what is read often.
+      const values = await physical.getMany(present.map((key) => DATA + key))
       let next = 0
       return keys.map((key, at) => {
         const value = key === undefined ? undefined : values[next++]

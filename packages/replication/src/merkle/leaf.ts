@@ -18,10 +18,10 @@ export function keyIdOf(key: string): Uint8Array {
 
 /** SHA-256(label ‖ length of key, 4 bytes big-endian ‖ key ‖ ciphertext). */
 export function leafDigestOf(key: string, ciphertext: Uint8Array): Uint8Array {
-  const keyBytes = Buffer.from(key, 'utf8')
-  const length = Buffer.allocUnsafe(4)
-  length.writeUInt32BE(keyBytes.length)
-  return sha256Parts(LEAF, length, keyBytes, ciphertext)
+  const keyBytes = Buffer.allocUnsafe(4 + key.length * 3)
+  const length = keyBytes.write(key, 4, 'utf8')
+  keyBytes.writeUInt32BE(length)
+  return sha256Parts(LEAF, keyBytes.subarray(0, 4 + length), ciphertext)
 }
 
 /** A place in a tree: the first nibbles of the key ids below it, as lower-case hexadecimal digits. "" is the root. */
