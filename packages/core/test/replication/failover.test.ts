@@ -382,3 +382,73 @@ describe('unplanned', () => {
     expect((await old.ask('read', 'kv/lost')).data ?? null).toBeNull()
   })
 })
+
+test('an old primary that is told of the later epoch says so, and takes no new secondaries', async () => {
+  const primary = await started()
+  await primary.change('sys/replication/performance/primary/enable')
+  await primary.change('sys/replication/dr/primary/enable')
+  const dr = await started()
+  await link(primary, dr, 'dr', 'dr')
+  const us = await started()
+  await link(primary, us, 'performance', 'us')
+  await inSync(primary, dr, 'dr')
+  await inSync(primary, us, 'performance')
+  const consent = await generate(dr, 'dr-operation')
+  await primary.close()
+  expect(await dr.change(promote, { dr_operation_token: consent, force: true })).toBe('changed')
+  dr.token = primary.token
+  us.token = await generate(us, 'root')
+  const path = 'sys/replication/performance/secondary/update-primary'
+  const follow = async (node: Node): Promise<void> => {
+    const update_primary_addrs = String((await node.core.leader()).leader_cluster_address)
+    expect(await us.change(path, { update_primary_addrs })).toBe('changed')
+  }
+  // Its credentials are as good at the promoted cluster.
+  await follow(dr)
+  await inSync(dr, us, 'performance')
+
+  const old = await back(primary)
+  await follow(old)
+  const { fenced_by_epoch: epoch } = await waitFor('the word of it', async () => {
+    const status = await old.status('performance')
+    return status.fenced_by_epoch !== undefined && status
+  })
+  expect(epoch).toBe(2)
+  expect(await old.status('performance')).toMatchObject({ fenced_by: 'us', fenced_since: expect.stringMatching(/Z$/) })
+  expect(old.logged.filter((line) => line.startsWith('error: another cluster was promoted'))).toHaveLength(1)
+  const token = 'sys/replication/performance/primary/secondary-token'
+  expect(await old.ask('update', token, { id: 'asia' })).toMatchObject({
+    code: 'CORE_UNAVAILABLE',
+    error: expect.stringContaining('this primary is stale'),
+  })
+  // Also when nobody tells it again.
+  await us.close()
+  const again = await back(old)
+  expect(await again.status('performance')).toMatchObject({ fenced_by_epoch: 2, fenced_by: 'us' })
+  // The word of a secondary that is trusted no more does not count.
+  await again.ask('update', 'sys/replication/performance/primary/revoke-secondary', { id: 'us' })
+  expect((await again.status('performance')).fenced_by_epoch).toBeUndefined()
+  expect((await again.ask('update', token, { id: 'asia' })).wrapToken).toBeDefined()
+})
+
+test('a new secondary shows that it is bootstrapping until its first sync is over, also after a restart', async () => {
+  const primary = await started()
+  await primary.change('sys/replication/dr/primary/enable')
+  const dr = await started()
+  const token = await activationToken(primary, 'dr', 'dr')
+  const enabled = await dr.ask('update', 'sys/replication/dr/secondary/enable', { token })
+  // It has handed out its keys, and nothing else yet.
+  await primary.close()
+  expect(enabled).toMatchObject({ status: 200 })
+  await waitFor('the role', async () => dr.logged.some((line) => line.includes('role has changed')))
+  dr.keys = primary.keys
+  const again = await back(dr)
+  expect(await again.status('dr')).toMatchObject({ mode: 'bootstrapping' })
+  expect((await again.core.health()).body).toMatchObject({ replication_dr_mode: 'bootstrapping' })
+  expect((await again.core.health()).state).toBe('dr-secondary')
+  const consent = await generate(again, 'dr-operation')
+  expect(await dryRun(again, consent)).toMatchObject({
+    ...{ safe: false, last_applied_index: null },
+    reasons: expect.arrayContaining(['its sync with the primary is not complete']),
+  })
+})
