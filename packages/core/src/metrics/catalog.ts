@@ -19,6 +19,7 @@ export const CATALOG = {
   'logshipper.buffer.length': ['gauge', 'Records of the log that are kept.'],
   'logshipper.buffer.size': ['gauge', 'Bytes of the log that are kept.'],
   'logshipper.buffer.max_size': ['gauge', 'Cap of the log, bytes.'],
+  'logshipper.buffer.max_length': ['gauge', 'Cap of the log, records; absent when there is none.'],
   'logshipper.streamWALs.guard_found': ['counter', 'Sessions of secondaries that streamed on without a comparison.'],
   'logshipper.streamWALs.missing_guard': ['counter', 'Merkle comparisons begun with secondaries.'],
 
@@ -37,6 +38,8 @@ export const CATALOG = {
   'replication.rpc.server.forwarding_request': ['summary', 'ms to carry out a request that a secondary forwarded.'],
   'replication.rpc.client.forward': ['summary', 'ms until the primary had answered a forwarded request.'],
 
+  'replication.log.age_seconds': ['gauge', 'Age of the oldest record of the log that is kept; 0 for none.'],
+  'replication.log.max_age_seconds': ['gauge', 'Cap of that age.'],
   'replication.lag_seconds': ['gauge', 'How long this secondary has known of a newer record than it has applied.'],
   'replication.connected': ['gauge', '1 when the link to the primary is ready.'],
   'replication.streaming': ['gauge', '1 in the state stream-wals, 0 in a comparison or idle.'],
@@ -52,6 +55,7 @@ export const CATALOG = {
   'replication.secondary.acknowledged_wal': ['gauge', 'Last index the secondary has made durable.'],
   'replication.secondary.lag_entries': ['gauge', 'Indexes between the last one and that.'],
   'replication.secondary.in_flight_bytes': ['gauge', 'Bytes sent and not yet acknowledged.'],
+  'replication.secondary.bytes_behind': ['gauge', 'Bytes logged since what the secondary has acknowledged.'],
   'replication.link.bytes': ['counter', 'Bytes on replication links, by kind and direction.'],
 
   'storage.canary_age_seconds': ['gauge', 'Age of the last probing write the storage took; -1 for none.'],

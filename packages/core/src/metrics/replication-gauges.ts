@@ -6,9 +6,7 @@ import { type Sample, sample } from './meter.ts'
 
 export interface ReplicationFacts {
   now: number
-  log: Pick<LoggedStore['log'], 'head' | 'oldest' | 'bytes'>
-  /** Cap of the log, bytes. */
-  logBytes: number
+  log: Pick<LoggedStore['log'], 'head' | 'oldest' | 'bytes' | 'caps' | 'consumers' | 'oldestTime'>
   /** As the status endpoints show them. */
   status: Readonly<Record<ReplicationKind, Record<string, unknown>>>
   /** Undefined when nothing probes the storage. */
@@ -27,14 +25,17 @@ export function replicationGauges(facts: ReplicationFacts): Sample[] {
     sample('replication.merkle.commit_index', head),
     sample('logshipper.buffer.length', Math.max(0, head - log.oldest() + 1)),
     sample('logshipper.buffer.size', log.bytes()),
-    sample('logshipper.buffer.max_size', facts.logBytes),
+    sample('logshipper.buffer.max_size', log.caps.bytes),
+    ...(Number.isFinite(log.caps.records) ? [sample('logshipper.buffer.max_length', log.caps.records)] : []),
+    sample('replication.log.age_seconds', Math.max(0, now - (log.oldestTime() ?? now)) / 1000),
+    sample('replication.log.max_age_seconds', log.caps.ageMs / 1000),
     sample('logshipper.streamWALs.guard_found', sum(sessions, 'streamed')),
     sample('logshipper.streamWALs.missing_guard', sum(sessions, 'diffs')),
     ...reindex(status),
   ]
   for (const kind of KINDS) {
     const document = status[kind]
-    if (document.mode === 'primary') samples.push(...ofPrimary(kind, document, head, now))
+    if (document.mode === 'primary') samples.push(...ofPrimary(kind, document, log, now))
     else if (document.mode !== 'disabled') samples.push(...ofSecondary(kind, document, now))
   }
   if (storage !== undefined) {
@@ -58,7 +59,13 @@ function reindex(status: ReplicationFacts['status']): Sample[] {
   ]
 }
 
-function ofPrimary(kind: ReplicationKind, document: Record<string, unknown>, head: number, now: number): Sample[] {
+function ofPrimary(
+  kind: ReplicationKind,
+  document: Record<string, unknown>,
+  log: ReplicationFacts['log'],
+  now: number,
+): Sample[] {
+  const head = log.head().index
   const last = kind === 'dr' ? 'replication.wal.last_dr_wal' : 'replication.wal.last_performance_wal'
   const samples = [
     sample(last, head),
@@ -74,6 +81,10 @@ function ofPrimary(kind: ReplicationKind, document: Record<string, unknown>, hea
       sample('replication.secondary.acknowledged_wal', acknowledged, labels),
       sample('replication.secondary.lag_entries', Math.max(0, head - acknowledged), labels),
       sample('replication.secondary.in_flight_bytes', number(item.in_flight_bytes), labels),
+      ...log
+        .consumers()
+        .filter(({ consumer }) => consumer === `${kind}/${labels.secondary}`)
+        .map(({ bytesBehind }) => sample('replication.secondary.bytes_behind', bytesBehind, labels)),
       ...ofPeer(item, { kind, peer: String(item.node_id) }, now),
     )
   }

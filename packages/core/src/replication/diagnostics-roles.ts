@@ -43,8 +43,6 @@ type StatusDocument = Record<string, unknown>
 export interface DiagnosticsComponents {
   clock: Clock
   store: Pick<LoggedStore, 'log' | 'forest'>
-  /** Cap of the log, bytes. */
-  logBytes: number
   record(kind: ReplicationKind): RoleRecord
   status(kind: ReplicationKind): Promise<StatusDocument>
   /** Undefined when nothing probes the storage. */
@@ -166,30 +164,23 @@ export function diagnostician(components: DiagnosticsComponents): Diagnostician 
     ]
   }
 
-  async function ofLog(): Promise<Found[]> {
-    const consumers: { name: string; index: number }[] = []
-    for (const kind of KINDS) {
-      if (record(kind).mode !== 'primary') continue
-      for (const item of items((await status(kind)).secondaries)) {
-        consumers.push({ name: `${kind}/${text(item.node_id)}`, index: count(item.last_acknowledged_wal) })
-      }
-    }
-    if (KINDS.every((kind) => record(kind).mode !== 'primary'))
-      return [ok('log', 'none is kept: no primary role is on')]
+  function ofLog(): Found {
+    if (KINDS.every((kind) => record(kind).mode !== 'primary')) return ok('log', 'none is kept: no primary role is on')
     const { log } = store
-    const facts = { bytes: log.bytes(), capBytes: components.logBytes, head: log.head().index, oldest: log.oldest() }
-    return [logCheck({ ...facts, consumers })]
+    return logCheck({
+      ...{ bytes: log.bytes(), caps: log.caps, head: log.head().index, oldest: log.oldest() },
+      consumers: log.consumers(),
+    })
   }
 
   return {
     async diagnose() {
       const parts = await Promise.all([
         ...KINDS.map(ofKind),
-        ofLog(),
         components.nodes?.().then(nodesCheck) ?? nodesCheck(undefined),
       ])
       const found = parts.flat()
-      found.push(storageCheck(components.storage(), clock.now()))
+      found.push(ofLog(), storageCheck(components.storage(), clock.now()))
       return diagnosis(found, clock.now())
     },
   }

@@ -244,34 +244,37 @@ export function storageCheck(facts: StorageFacts | undefined, now: number): Foun
 
 export interface LogFacts {
   bytes: number
-  capBytes: number
+  caps: { bytes: number; ageMs: number }
   head: number
   oldest: number
-  /** Those for which the log is kept: `performance/eu`. */
-  consumers: readonly { name: string; index: number }[]
+  /** Those for which the log is kept, slowest first. */
+  consumers: readonly { consumer: string; index: number; ageMs: number }[]
 }
 
-export function logCheck(facts: LogFacts): Found {
-  const share = facts.bytes / facts.capBytes
-  const shown = `${facts.bytes} of ${facts.capBytes} bytes kept, indexes ${facts.oldest} to ${facts.head}`
-  const lost = facts.consumers.filter(({ index }) => index > 0 && index < facts.oldest - 1)
+export function logCheck({ bytes, caps, head, oldest, consumers }: LogFacts): Found {
+  const shown = `${bytes} of ${caps.bytes} bytes kept, indexes ${oldest} to ${head}`
   const remedy =
     'Find out why the slowest secondary does not catch up, revoke it if it is gone, or enlarge logshipper_buffer_size. Past the cap it resumes by Merkle diff: nothing is lost.'
+  const bad = (status: CheckStatus, cause: string, detail: string): Found => ({
+    ...{ check: 'log', status, cause, detail: `${shown}; ${detail}`, remedy },
+  })
+  const lost = consumers.filter(({ index }) => index < oldest - 1)
   if (lost.length > 0) {
-    const names = lost.map(({ name }) => name).join(', ')
-    return {
-      check: 'log',
-      status: 'warning',
-      cause: 'cap_passed',
-      detail: `${shown}; no longer back to ${names}`,
-      remedy,
-    }
+    return bad('warning', 'cap_passed', `no longer back to ${lost.map(({ consumer }) => consumer).join(', ')}`)
   }
-  if (share < LIMITS.logWarning) return ok('log', shown)
-  const slowest = facts.consumers.reduce((a, b) => (b.index < a.index ? b : a), { name: '', index: facts.head })
-  const held = slowest.name === '' ? '' : `; held back by ${slowest.name} at ${slowest.index}`
-  const status = share < LIMITS.logCritical ? 'warning' : 'critical'
-  return { check: 'log', status, cause: 'cap_near', detail: `${shown}${held}`, remedy }
+  const [slowest] = consumers
+  const share = bytes / caps.bytes
+  if (share >= LIMITS.logWarning) {
+    const held =
+      slowest === undefined ? 'nobody is known to need it' : `held back by ${slowest.consumer} at ${slowest.index}`
+    return bad(share < LIMITS.logCritical ? 'warning' : 'critical', 'cap_near', held)
+  }
+  const aged = slowest === undefined ? 0 : slowest.ageMs / caps.ageMs
+  if (aged >= LIMITS.logWarning) {
+    const detail = `${slowest!.consumer} has missed everything for ${slowest!.ageMs} of ${caps.ageMs} ms`
+    return bad(aged < LIMITS.logCritical ? 'warning' : 'critical', 'age_near', detail)
+  }
+  return ok('log', shown)
 }
 
 export interface SecondaryFacts {

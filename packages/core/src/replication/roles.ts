@@ -264,9 +264,8 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     async metrics() {
       const sessions = Object.values(primaries).map((role) => role.sessions())
       const status = { performance: await roles.status('performance'), dr: await roles.status('dr') }
-      const { logBytes, logged } = store
-      const facts = { now: clock.now(), log: logged.log, logBytes, status, storage: probing?.health(), sessions }
-      return replicationGauges(facts)
+      const { log: kept } = store.logged
+      return replicationGauges({ now: clock.now(), log: kept, status, storage: probing?.health(), sessions })
     },
     mode: (kind) => stored[kind].mode,
     lastWal: () => store.logged.log.head().index,
@@ -282,7 +281,7 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     recover: () => recover({ mode: (kind) => stored[kind].mode, secondary: (kind) => secondaries[kind] }),
 
     diagnostician: diagnostician({
-      ...{ clock, store: store.logged, logBytes: store.logBytes },
+      ...{ clock, store: store.logged },
       record: (kind) => stored[kind],
       status: (kind) => roles.status(kind),
       storage: () => probing?.health(),

@@ -19,8 +19,6 @@ export interface ClusterStore {
   readonly logged: LoggedStore
   readonly classes: ClassRules
   readonly modes: RoleModes
-  /** Cap of the retained write-ahead log, bytes. */
-  readonly logBytes: number
   /** The encrypted view. */
   barrier(keyring: () => Keyring, options?: EncryptedStoreOptions): Store
   close(): Promise<void>
@@ -37,12 +35,9 @@ export interface ClusterStoreOptions {
   cacheBytes?: number
 }
 
-const DEFAULT_LOG_BYTES = 256 * 1024 * 1024
-
 export async function openClusterStore(physical: Store, log: Log, options: ClusterStoreOptions): Promise<ClusterStore> {
   const classes = classRules(vaultRules)
   const modes: RoleModes = { performance: 'disabled', dr: 'disabled' }
-  const { logBytes = DEFAULT_LOG_BYTES } = options
   const engine = measuredEngine(storeEngine(physical), (ms) => options.onWrite?.(ms))
   const logged = await loggedStore(engine, {
     classify: (key) => classes.classify(key),
@@ -52,7 +47,7 @@ export async function openClusterStore(physical: Store, log: Log, options: Clust
       return storageClass === 'local' || modes.performance !== 'secondary'
     },
     keepLog: () => modes.keepLog === true || modes.performance === 'primary' || modes.dr === 'primary',
-    logBytes,
+    logBytes: options.logBytes,
     logRecords: options.logRecords,
     cacheBytes: options.cacheBytes,
     onLogPressure: (pressure) =>
@@ -64,7 +59,6 @@ export async function openClusterStore(physical: Store, log: Log, options: Clust
     logged,
     classes,
     modes,
-    logBytes,
     barrier: (keyring, options) => encryptedStore(logged, keyring, options),
     close: () => logged.close(),
   }

@@ -259,12 +259,15 @@ test('what cannot be waited for: expiry, cap, faults, versions, sealed nodes', (
   expect(certificateCheck('dr', 'own', period, now + 390 * day)).toMatchObject({ cause: 'expires_soon' })
   expect(certificateCheck('dr', 'own', period, now + 401 * day)).toMatchObject({ cause: 'expired', status: 'critical' })
   expect(certificateCheck('dr', 'own', period, now - 2 * day)).toMatchObject({ cause: 'not_yet_valid' })
-  const log = { bytes: 10, capBytes: 100, head: 50, oldest: 10, consumers: [{ name: 'dr/a', index: 40 }] }
+  const behind = { consumer: 'dr/a', index: 40, ageMs: 100 }
+  const log = { bytes: 10, caps: { bytes: 100, ageMs: 1000 }, head: 50, oldest: 10, consumers: [behind] }
   expect(logCheck(log).status).toBe('ok')
   expect(logCheck({ ...log, bytes: 80 })).toMatchObject({ status: 'warning', cause: 'cap_near' })
   expect(logCheck({ ...log, bytes: 80 }).detail).toContain('dr/a at 40')
   expect(logCheck({ ...log, bytes: 96 })).toMatchObject({ status: 'critical' })
-  expect(logCheck({ ...log, consumers: [{ name: 'dr/a', index: 5 }] })).toMatchObject({ cause: 'cap_passed' })
+  expect(logCheck({ ...log, consumers: [{ ...behind, ageMs: 800 }] })).toMatchObject({ cause: 'age_near' })
+  expect(logCheck({ ...log, consumers: [{ ...behind, ageMs: 960 }] })).toMatchObject({ status: 'critical' })
+  expect(logCheck({ ...log, consumers: [{ ...behind, index: 5 }] })).toMatchObject({ cause: 'cap_passed' })
   const repair = { guardFailures: 0, streamFaults: 0, rounds: 1, reason: 'new' }
   expect(repairCheck('dr', repair).status).toBe('ok')
   expect(repairCheck('dr', { ...repair, streamFaults: 1 })).toMatchObject({ status: 'warning', cause: 'repaired' })
