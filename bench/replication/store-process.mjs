@@ -21,6 +21,10 @@ let listener
 let follower
 let keepLog = true
 let sender
+/** Mount paths withheld from every secondary. */
+let denied = []
+let filterVersion = 0
+let load
 /** Bytes of every TLS connection this process has dialled, and what went over the newest link. */
 const sockets = new Set()
 let traffic = newTraffic()
@@ -164,7 +168,13 @@ const methods = {
 
   async serve({ cert, key, ca, servername, clusterId }) {
     listener = await clusterListener({ host: '127.0.0.1', port: 0 })
-    const view = { id: 'all', ships: () => true, mountPathOf: (mount) => `${mount}/` }
+    const view = {
+      get id() {
+        return `filter ${filterVersion}`
+      },
+      ships: (_partition, mountPath) => !denied.includes(mountPath),
+      mountPathOf: (mount) => `${mount}/`,
+    }
     listener.register({
       alpn: ALPN.performance,
       servername,
@@ -181,6 +191,45 @@ const methods = {
     })
     return listener.address.port
   },
+
+  filter(paths) {
+    denied = paths
+    filterVersion++
+    sender.viewChanged()
+  },
+  countOf: (mount) => store.forest.count(`replicated/${mount}`),
+
+  /** Writes at a rate to few keys until `stopLoad`. */
+  startLoad({ rate, keys, valueBytes, mounts }) {
+    const pattern = randomValue(valueBytes)
+    const started = now()
+    let next = 0
+    let written = 0
+    let running = true
+    const done = (async () => {
+      while (running) {
+        const due = Math.floor(((now() - started) / 1000) * rate)
+        const writes = []
+        for (; next < due && writes.length < 1000; next++) {
+          const value = Uint8Array.from(pattern)
+          new DataView(value.buffer).setFloat64(0, next)
+          writes.push(store.put(keyOf(next % keys, mounts), value))
+        }
+        await Promise.all(writes)
+        written += writes.length
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+    })()
+    load = {
+      written: () => written,
+      stop() {
+        running = false
+        return done
+      },
+    }
+  },
+  stopLoad: () => load.stop(),
+  written: () => load.written(),
 
   follow({ port, id, cert, key, ca, servername }) {
     // As the server does it: only a primary keeps a log.
@@ -228,7 +277,12 @@ const methods = {
   traffic: () => ({ ...traffic, bytes: dialledBytes() - traffic.bytesBefore }),
   samples: () => samples.slice(),
   head: () => store.log.head().index,
-  log: () => ({ bytes: store.log.bytes(), oldest: store.log.oldest(), head: store.log.head().index }),
+  log: () => ({
+    bytes: store.log.bytes(),
+    oldest: store.log.oldest(),
+    head: store.log.head().index,
+    consumers: store.log.consumers(),
+  }),
   root: () => Buffer.from(store.forest.composedRoot(() => true)).toString('hex'),
   count: () => store.forest.partitions().reduce((sum, id) => sum + store.forest.count(id), 0),
   usage: () => ({ ...process.memoryUsage(), cpu: process.cpuUsage() }),
