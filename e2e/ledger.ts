@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Cluster } from '@lockstep/dev-env'
 
 export interface Acknowledged {
+  /** Path with the mount. */
   key: string
   n: number
   /** The cluster that answered. */
@@ -22,15 +23,21 @@ export interface Load {
 }
 
 /** Each key is written until it is acknowledged, whichever cluster does it. `token` is the clients', the same on every cluster. */
-export function startLoad(options: { mount: string; writers: number; token: string; to: Cluster }): Load {
-  const { mount, writers, token } = options
+export function startLoad(options: {
+  /** Where the keys begin: `<mount>/<anything>`. No two loads may share it. */
+  prefix: string
+  writers: number
+  token: string
+  to: Cluster
+}): Load {
+  const { prefix, writers, token } = options
   const acknowledged: Acknowledged[] = []
   let target = options.to
   let running = true
 
   async function writer(id: number): Promise<void> {
     for (let n = 0; running; n++) {
-      const key = `load/${id}/${n}`
+      const key = `${prefix}/${id}/${n}`
       while (running && !(await attempt(key, n))) await delay(10)
     }
   }
@@ -38,7 +45,7 @@ export function startLoad(options: { mount: string; writers: number; token: stri
   async function attempt(key: string, n: number): Promise<boolean> {
     const asked = target
     const call = { token, timeoutMs: 5_000 }
-    const reply = await asked.client.call('PUT', `${mount}/${key}`, { n }, call).catch(() => undefined)
+    const reply = await asked.client.call('PUT', key, { n }, call).catch(() => undefined)
     if (reply?.status !== 204) return false
     acknowledged.push({ key, n, by: asked.name, at: Date.now(), index: localIndex(reply.headers['x-vault-index']) })
     return true
@@ -66,7 +73,6 @@ export function longestPause(writes: readonly Acknowledged[], from: number, unti
 /** Which of the writes the cluster does not have. */
 export async function missingOn(
   cluster: Cluster,
-  mount: string,
   writes: readonly Acknowledged[],
   token: string,
 ): Promise<Acknowledged[]> {
@@ -75,7 +81,7 @@ export async function missingOn(
   const reader = async (): Promise<void> => {
     while (next < writes.length) {
       const write = writes[next++]!
-      const reply = await cluster.client.call('GET', `${mount}/${write.key}`, undefined, { token })
+      const reply = await cluster.client.call('GET', write.key, undefined, { token })
       if (reply.status === 404) missing.push(write)
       else if (reply.status !== 200 || reply.body.data.n !== write.n) {
         throw new Error(`${cluster.name}: ${write.key}: ${reply.status} ${JSON.stringify(reply.body)}`)

@@ -1,5 +1,15 @@
 // The server over a real PostgreSQL, alone and at either end of a replication link whose other end keeps LevelDB.
-import { type Cluster, linkSecondary, replicationStatus, waitFor, waitUntilInSync } from '@lockstep/dev-env'
+import {
+  type Cluster,
+  demotePrimary,
+  enablePrimary,
+  linkSecondary,
+  promoteSecondary,
+  replicationStatus,
+  updatePrimary,
+  waitFor,
+  waitUntilInSync,
+} from '@lockstep/dev-env'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   type PostgresServer,
@@ -85,5 +95,41 @@ describe.skipIf(postgresBinaries() === undefined)('PostgreSQL', () => {
     expect((await secondary.client.read('kv/while-down')).body.data).toEqual({ n: 1 })
     expect((await secondary.client.read('here/a')).body.data).toEqual({ stays: 'here' })
     expect((await secondary.client.read('kv/before/99')).body.data).toEqual({ n: 99 })
+  })
+
+  test.each([
+    ['PostgreSQL', 'level'],
+    ['level', 'PostgreSQL'],
+  ])('disaster recovery from %s to %s: failover with kill -9, and failback', async (upstream, downstream) => {
+    const at = (storage: string, name: string) => (storage === 'level' ? files.cluster(name) : overPostgres(name))
+    const [primary, dr] = await Promise.all([at(upstream, `from-${upstream}`), at(downstream, `to-${downstream}`)])
+    await addOperator(primary)
+    await primary.client.write('sys/mounts/kv', { type: 'kv' })
+    await primary.client.write('sys/mounts/here', { type: 'kv', local: true })
+    for (let n = 0; n < 50; n++) await primary.client.write(`kv/before/${n}`, { n })
+    await primary.client.write('here/a', { local: 'goes to DR' })
+    const token = (await primary.client.write('auth/token/create', { policies: ['operator'] })).body.auth.client_token
+    await enablePrimary(primary, 'dr')
+    await linkSecondary(primary, dr, 'dr', 'second')
+    await primary.client.write('kv/streamed', { n: 1 })
+    await waitUntilInSync(primary, dr, 'dr')
+
+    await primary.stop('SIGKILL')
+    await promoteSecondary(dr, 'dr', { force: true })
+    dr.client.token = token
+    expect((await dr.client.list('kv/before')).body.data.keys).toHaveLength(50)
+    expect((await dr.client.read('kv/streamed')).body.data).toEqual({ n: 1 })
+    expect((await dr.client.read('here/a')).body.data).toEqual({ local: 'goes to DR' })
+    await dr.client.write('kv/after', { n: 2 })
+
+    await primary.start()
+    await demotePrimary(primary, 'dr')
+    await updatePrimary(dr, primary, 'dr', 'first')
+    await waitUntilInSync(dr, primary, 'dr')
+    await demotePrimary(dr, 'dr')
+    await promoteSecondary(primary, 'dr')
+    primary.client.token = token
+    expect((await primary.client.read('kv/after')).body.data).toEqual({ n: 2 })
+    expect((await primary.client.read('here/a')).body.data).toEqual({ local: 'goes to DR' })
   })
 })

@@ -7,6 +7,7 @@ import {
   type Cluster,
   drOperationToken,
   linkSecondary,
+  promoteSecondary,
   type ReplicationKind,
   replicationStatus,
   startServerProcess,
@@ -175,6 +176,8 @@ const matrix: [primary: SealKind, secondary: SealKind, kind: ReplicationKind][] 
   ['static', 'shamir', 'performance'],
   ['static', 'shamir', 'dr'],
   ['shamir', 'static', 'dr'],
+  ['shamir', 'shamir', 'dr'],
+  ['static', 'static', 'dr'],
 ]
 
 describe.each(matrix)('primary %s, secondary %s, %s replication', (primarySeal, secondarySeal, kind) => {
@@ -231,5 +234,18 @@ describe.each(matrix)('primary %s, secondary %s, %s replication', (primarySeal, 
 
     // The primary keeps what it had.
     await isRoot(primary, await generateRoot(primary, primary.keys))
+    if (kind !== 'dr') return
+
+    // Failover: the seal that was here, the keys that were there.
+    await primary.stop('SIGKILL')
+    await promoteSecondary(secondary, 'dr', { force: true })
+    const root = await generateRoot(secondary, primary.keys)
+    await expect(generateRoot(secondary, own)).rejects.toThrow(INVALID_SHARES)
+    await secondary.stop()
+    await secondary.start()
+    secondary.client.token = root
+    expect((await secondary.client.read('kv/a')).body.data).toEqual({ from: 'primary' })
+    await secondary.client.write('kv/b', { by: 'the new primary' })
+    expect((await secondary.client.read('sys/seal-status')).body).toMatchObject({ type: secondarySeal, t: 2, n: 3 })
   })
 })

@@ -32,6 +32,8 @@ export interface Cluster {
   /** Unseal shares (hex), or recovery shares with an auto seal. After activation as a secondary: set them to the primary's. */
   keys: string[]
   process: ServerProcess
+  /** Of the process; changes count from the next start. */
+  readonly env: Record<string, string>
   unseal(): Promise<void>
   /** Ends the process (default SIGTERM) without starting it again. */
   stop(signal?: NodeJS.Signals): Promise<void>
@@ -60,10 +62,11 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   }
   await writeFile(configFile, JSON.stringify(config, null, 2))
 
+  const env = { ...options.env }
   const launch = (): Promise<ServerProcess> =>
     startServerProcess(['server', `-config=${configFile}`], {
       logFile: join(directory, 'server.log'),
-      env: options.env,
+      env,
       nodeArgs: options.nodeArgs,
     })
   const client = vaultClient(address)
@@ -75,6 +78,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     clusterAddress,
     client,
     keys: [],
+    env,
     process: await launch(),
     async unseal() {
       const status = await client.read('sys/seal-status')

@@ -12,7 +12,10 @@ export async function replicationStatus(cluster: Cluster, kind: ReplicationKind)
   return reply.body?.data
 }
 
-/** Activates `secondary`; `primary` must be a primary of the kind already. The secondary's unseal keys become the primary's. */
+/**
+ * Activates `secondary`; `primary` must be a primary of the kind already. The secondary's unseal keys become the primary's. Resolves when it
+ * has the role; its first sync may still be under way.
+ */
 export async function linkSecondary(
   primary: Cluster,
   secondary: Cluster,
@@ -24,7 +27,7 @@ export async function linkSecondary(
   secondary.keys = primary.keys
   await waitFor(`${secondary.name} to become a ${kind} secondary`, async () => {
     const status = await replicationStatus(secondary, kind)
-    return status?.mode === 'secondary'
+    return status?.mode === 'secondary' || status?.mode === 'bootstrapping'
   })
 }
 
