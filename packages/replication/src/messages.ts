@@ -232,7 +232,7 @@ export interface GetSubtree {
 
 /**
  * P: answers `get-keys` and `get-subtree` as far as the byte bound allows. `next` is the last key id dealt with when there is
- * more to ask for, else null. Keys that are gone by now are left out: their deletion is in the pinned log.
+ * more to ask for, else null. Keys that are gone by now are left out; one that was asked for by name is then to be deleted.
  */
 export interface Entries {
   type: 'entries'

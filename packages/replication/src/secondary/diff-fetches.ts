@@ -17,8 +17,11 @@ export interface DiffFetches {
   keys(partition: PartitionId, keyIds: readonly Uint8Array[]): void
   /** The next request; with `more`, single keys wait until there are enough of them for one. */
   next(more: boolean): GetKeys | GetSubtree | undefined
-  /** Checks that the answer holds what was asked for and nothing else, and notes what is left to ask. */
-  onAnswer(answer: Entries): Violation | undefined
+  /**
+   * Checks that the answer holds what was asked for and nothing else, and notes what is left to ask. `gone`: keys asked for by name that
+   * the primary does not have any more.
+   */
+  onAnswer(answer: Entries): { gone: readonly Uint8Array[] } | Violation
 }
 
 interface Subtree extends Place {
@@ -104,9 +107,22 @@ export function diffFetches(round: number, nextId: () => number): DiffFetches {
       if (group.partition !== fetch.message.partition) return protocol('entries of another partition')
       if (!holdsOnlyWanted(fetch, group.keys)) return protocol('entries that were not asked for')
       if (group.values.includes(null)) return protocol('a deletion among fetched entries')
-      return next === null || continueAfter(fetch, next) ? undefined : protocol('a fetch that does not advance')
+      if (next !== null && !continueAfter(fetch, next)) return protocol('a fetch that does not advance')
+      return { gone: 'ids' in fetch ? unanswered(fetch.ids, group.keys, next) : [] }
     },
   }
+}
+
+/** Of the ids up to `next` those of which the answer has no key; both are in order. */
+function unanswered(ids: readonly Uint8Array[], keys: readonly string[], next: Uint8Array | null): Uint8Array[] {
+  const answered = keys.map((key) => keyIdOf(key))
+  let at = 0
+  return ids.filter((id) => {
+    if (next !== null && compareKeyIds(id, 0, next, 0) > 0) return false
+    const found = at < answered.length && compareKeyIds(answered[at]!, 0, id, 0) === 0
+    if (found) at++
+    return !found
+  })
 }
 
 /** Whether the answer's keys are, in order, some of those asked for. */

@@ -174,10 +174,16 @@ export function diffWalker(
   }
 
   const onEntries = (answer: Entries): Violation | undefined => {
-    const violation = fetches.onAnswer(answer)
-    if (violation) return violation
+    const result = fetches.onAnswer(answer)
+    if ('code' in result) return result
     const refusal = acceptance.refusal(answer.group)
     if (refusal) return { code: 'not-accepted', message: refusal }
+    // Deleted since it was compared. What is here may be older than the place this round will claim, so it cannot wait for the log.
+    const { partition } = answer.group
+    remove(
+      partition,
+      result.gone.filter((keyId) => forest.get(partition, keyId) !== undefined),
+    )
     for (const operation of operationsOf(answer.group)) {
       entries.push(operation)
       entryBytes += costOf(operation)
