@@ -3,16 +3,16 @@ import { memoryStore } from '@lockstep/storage'
 import { expect, test } from 'vitest'
 import { openClusterStore } from './cluster-store.ts'
 import { sealKeys } from './seal-config.ts'
-import { unsealedKeys } from './unsealed-keys.ts'
+import { type UnsealedKeysOptions, unsealedKeys } from './unsealed-keys.ts'
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 
-async function bench() {
+async function bench(options: UnsealedKeysOptions = {}) {
   const keyring = createKeyring()
   const rootKey = keyring.rootKey()
   const store = await openClusterStore(memoryStore(), quiet, {})
   await store.logged.put(sealKeys.keyring, keyring.encrypt())
-  const keys = unsealedKeys(() => store, undefined)
+  const keys = unsealedKeys(() => store, undefined, options)
   keys.take({ keyring, operatorKey: { key: new Uint8Array(32).fill(7), shares: 3, threshold: 2 } })
   const stored = async () => openKeyring(rootKey, (await store.logged.get(sealKeys.keyring))!)
   return { keys, store, stored }
@@ -66,8 +66,37 @@ test('a record under a term that is stored and not loaded yet is read all the sa
   expect(keys.keyring().activeTerm).toBe(2)
 })
 
+test('a record that comes before its keyring is read when that has come', async () => {
+  const { keys, store } = await bench({ renewalWaitMs: 60_000 })
+  const other = keys.keyring().clone()
+  other.rotate()
+  await store.logged.put('sys/policy/a', other.seal('sys/policy/a', Buffer.from('x')))
+  let value: Uint8Array | undefined
+  const reading = keys.barrier.get('sys/policy/a').then((found) => {
+    value = found
+  })
+  await keys.reloadKeyring()
+  expect(value).toBeUndefined()
+  await store.logged.put(sealKeys.keyring, other.encrypt())
+  await keys.reloadKeyring()
+  await reading
+  expect(Buffer.from(value!).toString()).toBe('x')
+})
+
+test('sealing ends the wait for a keyring', async () => {
+  const { keys, store } = await bench({ renewalWaitMs: 60_000 })
+  const other = keys.keyring().clone()
+  other.rotate()
+  await store.logged.put('sys/policy/a', other.seal('sys/policy/a', Buffer.from('x')))
+  const reading = keys.barrier.get('sys/policy/a')
+  await keys.reloadKeyring()
+  await keys.reloadKeyring()
+  keys.drop()
+  await expect(reading).rejects.toMatchObject({ code: 'CORE_SEALED' })
+})
+
 test('a record under a term that nobody stored, and a damaged one, are refused', async () => {
-  const { keys, store } = await bench()
+  const { keys, store } = await bench({ renewalWaitMs: 1 })
   const other = keys.keyring().clone()
   other.rotate()
   await store.logged.put('sys/policy/a', other.seal('sys/policy/a', Buffer.from('x')))

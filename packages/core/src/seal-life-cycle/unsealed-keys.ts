@@ -26,7 +26,18 @@ export interface UnsealedKeys extends Unsealed {
 /** NIST SP 800-38D allows 2^32 per key, so this much may be forgotten in a crash many times over. */
 const ENCRYPTIONS_BETWEEN_SAVES = 2 ** 20
 
-export function unsealedKeys(store: () => ClusterStore, autoSeal: AutoSeal | undefined): UnsealedKeys {
+export interface UnsealedKeysOptions {
+  /** How long a read waits for a keyring that can open what it found, ms. Default 2000. */
+  renewalWaitMs?: number
+}
+
+export function unsealedKeys(
+  store: () => ClusterStore,
+  autoSeal: AutoSeal | undefined,
+  { renewalWaitMs = 2000 }: UnsealedKeysOptions = {},
+): UnsealedKeys {
+  /** Reads that wait for another keyring. */
+  const waiting = new Set<() => void>()
   let secrets: Secrets | undefined
   /** As of the keyring record last written; what a crash forgets is bounded by the distance to it. */
   let storedEncryptions = 0
@@ -52,6 +63,7 @@ export function unsealedKeys(store: () => ClusterStore, autoSeal: AutoSeal | und
     const previous = holder.keyring
     holder.keyring = next
     storedEncryptions = next.terms().at(-1)!.encryptions
+    for (const wake of waiting) wake()
     // Whoever fetched it in this turn still uses it.
     setImmediate(() => previous.close())
   }
@@ -89,13 +101,31 @@ export function unsealedKeys(store: () => ClusterStore, autoSeal: AutoSeal | und
     return config
   }
 
-  /** Replication stores a new keyring before the first record under its new term, and it is read a moment later. */
-  function renew(term: number): Promise<boolean> {
+  /**
+   * Replication stores a new keyring before the first record under its new term, and it is read a moment later. Only a Merkle sync may bring
+   * the record first: the keyring is then on its way.
+   */
+  async function renew(term: number): Promise<boolean> {
     const known = (): boolean => present().keyring.activeTerm >= term
-    if (known()) return Promise.resolve(false)
-    return inTurn(async () => {
+    if (known()) return false
+    const deadline = performance.now() + renewalWaitMs
+    await inTurn(async () => {
       if (!known()) await loadKeyring()
-    }).then(known)
+    })
+    while (!known() && performance.now() < deadline) await replaced(deadline - performance.now())
+    return known()
+  }
+
+  function replaced(withinMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer)
+        waiting.delete(wake)
+        resolve()
+      }
+      const timer = setTimeout(wake, withinMs)
+      waiting.add(wake)
+    })
   }
 
   const keys: UnsealedKeys = {
@@ -109,6 +139,7 @@ export function unsealedKeys(store: () => ClusterStore, autoSeal: AutoSeal | und
     },
     reopen: () => inTurn(loadKeyring),
     drop() {
+      for (const wake of waiting) wake()
       secrets?.keyring.close()
       secrets?.operatorKey?.key.fill(0)
       secrets = undefined

@@ -223,7 +223,7 @@ describe('over a replication set', () => {
 
   test('a state that comes in time is waited for, and answered from here', async () => {
     const patient = holdable()
-    const c = await joined(primary, 'd', { store: patient, core: { walWaitMs: 60_000, forwardTimeoutMs: 1 } as object })
+    const c = await joined(primary, 'd', { store: patient, core: { walWaitMs: 60_000 } })
     patient.hold()
     const { index } = await write(primary, 'kv/t', { n: 1 })
     const asked = read(c, 'kv/t', index)
