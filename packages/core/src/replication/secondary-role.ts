@@ -28,7 +28,7 @@ import { dialable } from './primary-address.ts'
 import type { Recovery } from './recover.ts'
 import { encodeRejoined, REJOINED } from './rejoined.ts'
 import { type ReplicationKind, roleKeys, type SecondaryRecord } from './role-records.ts'
-import { commonStatus, peerItem, rfc3339 } from './status.ts'
+import { commonStatus, peerItem, rfc3339, syncFields } from './status.ts'
 import { preserving, type UnreplicatedSet } from './unreplicated.ts'
 
 export interface SecondaryRoleComponents {
@@ -216,13 +216,7 @@ export function secondaryRole(
         state: status.state,
         connection_state: status.connectionState,
         last_remote_wal: status.lastRemoteWal,
-        ...(sync === null
-          ? {}
-          : {
-              merkle_sync_progress: { sync_progress: sync.progress, sync_total_keys: sync.total },
-              sync_progress: sync.progress,
-              sync_total_keys: sync.total,
-            }),
+        ...syncFields(sync),
         primaries: [
           peerItem({
             apiAddress: heartbeat.apiAddress || (record.primaryApiAddr ?? ''),

@@ -58,6 +58,13 @@ export function peerItem(peer: PeerStatus): Record<string, unknown> {
   }
 }
 
+/** Only during a sync. The documentation shows both at the top, Vault's web interface reads them inside `merkle_sync_progress`. */
+export function syncFields(sync: { progress: number; total: number } | null): Record<string, unknown> {
+  if (sync === null) return {}
+  const shown = { sync_progress: sync.progress, sync_total_keys: sync.total }
+  return { merkle_sync_progress: shown, ...shown }
+}
+
 /** "" when there was none. */
 export function rfc3339(time: number): string {
   return time === 0 ? '' : new Date(time).toISOString()

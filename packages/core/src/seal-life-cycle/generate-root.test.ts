@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { splitKey } from '@lockstep/seal'
+import { decrypt, generateKey, readMessage } from 'openpgp'
 import { beforeEach, expect, test } from 'vitest'
 import { type GenerateRoot, generateRoot } from './generate-root.ts'
 
@@ -96,4 +97,38 @@ test('all shares at once issue one token', async () => {
   const outcomes = await Promise.allSettled(shares.map((share) => root.run('update', { key: share, nonce })))
   expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected'])
   expect(issued).toBe(1)
+})
+
+test('an attempt with a PGP key', async () => {
+  const { privateKey, publicKey } = await generateKey({ userIDs: [{ name: 'operator' }], format: 'object' })
+  const pgp_key = Buffer.from(publicKey.write()).toString('base64')
+  const fingerprint = publicKey.getFingerprint()
+  const { nonce } = await start({ pgp_key })
+  expect(await root.run('status', {})).toMatchObject({ started: true, pgp_fingerprint: fingerprint, otp: '' })
+  await root.run('update', { key: shares[0], nonce })
+  const done = (await root.run('update', { key: shares[1], nonce }))!
+  expect(done).toMatchObject({ complete: true, pgp_fingerprint: fingerprint, otp: '' })
+  expect(done.encoded_root_token).toBe(done.encoded_token)
+  const message = await readMessage({ binaryMessage: Buffer.from(String(done.encoded_token), 'base64') })
+  const { data } = await decrypt({ message, decryptionKeys: privateKey })
+  expect(data).toBe(TOKEN)
+  expect(await root.run('status', {})).toMatchObject({ started: false, pgp_fingerprint: '' })
+})
+
+test('PGP keys that are none, private, or cannot be encrypted to', async () => {
+  const { privateKey, publicKey } = await generateKey({ userIDs: [{ name: 'x' }], format: 'object' })
+  const signing = await generateKey({ userIDs: [{ name: 'x' }], format: 'object', subkeys: [] })
+  const base64 = (key: { write(): Uint8Array }): string => Buffer.from(key.write()).toString('base64')
+  const bad: [unknown, string][] = [
+    ['%', 'pgp_key: expected base64'],
+    ['AAAA', 'pgp_key: it is not a PGP key'],
+    [7, 'pgp_key: expected a string'],
+    ['A'.repeat(100_000), 'pgp_key: expected base64'],
+    [base64(privateKey), 'pgp_key: it is a private key'],
+    [base64(signing.publicKey), 'pgp_key: nothing can be encrypted to it'],
+  ]
+  for (const [pgp_key, message] of bad) await expect(root.run('start', { pgp_key })).rejects.toThrow(message)
+  const both = { pgp_key: base64(publicKey), otp: 'x'.repeat(TOKEN.length) }
+  await expect(root.run('start', both)).rejects.toThrow('otp and pgp_key cannot be given together')
+  expect(await root.run('status', {})).toMatchObject({ started: false })
 })

@@ -1,10 +1,11 @@
 /**
  * Makes a root token, or on a DR secondary an operation token, once enough key holders gave their shares. The token leaves
- * only encoded with a one-time password that the one who started the attempt knows.
+ * only encoded with a one-time password that the one who started the attempt knows, or encrypted to their PGP key.
  */
 import { randomInt, randomUUID, timingSafeEqual } from 'node:crypto'
 import { CoreError } from '../contracts.ts'
 import { decodeShare, keyShares, type ShareCounts } from './key-shares.ts'
+import { pgpRecipient } from './pgp-recipient.ts'
 import type { OperatorKey } from './seal-material.ts'
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -33,7 +34,7 @@ export interface GenerateRoot {
 export function generateRoot(components: GenerateRootComponents): GenerateRoot {
   const { tokenLength } = components
   const shares = keyShares()
-  let attempt: { nonce: string; otp: string } | undefined
+  let attempt: { nonce: string; encode(token: string): Promise<string> | string; fingerprint: string } | undefined
   let last: Promise<unknown> = Promise.resolve()
 
   async function status(extra: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
@@ -46,7 +47,7 @@ export function generateRoot(components: GenerateRootComponents): GenerateRoot {
       complete: false,
       encoded_token: '',
       encoded_root_token: '',
-      pgp_fingerprint: '',
+      pgp_fingerprint: attempt?.fingerprint ?? '',
       otp: '',
       otp_length: tokenLength,
       ...extra,
@@ -55,18 +56,25 @@ export function generateRoot(components: GenerateRootComponents): GenerateRoot {
 
   async function start(params: Record<string, unknown>): Promise<Record<string, unknown>> {
     if (attempt !== undefined) throw invalid('root generation already in progress')
-    if (typeof params.pgp_key === 'string' && params.pgp_key !== '')
-      throw invalid('pgp_key: PGP encryption is not supported, use an OTP')
     const given = params.otp
+    const pgpKey = params.pgp_key ?? ''
+    if (pgpKey !== '') {
+      if (typeof pgpKey !== 'string') throw invalid('pgp_key: expected a string')
+      if (given !== undefined && given !== '' && given !== null)
+        throw invalid('otp and pgp_key cannot be given together')
+      const { fingerprint, encrypt } = await pgpRecipient(pgpKey)
+      attempt = { nonce: randomUUID(), encode: encrypt, fingerprint }
+      return status()
+    }
     if (given !== undefined && given !== '' && given !== null) {
       if (typeof given !== 'string' || Buffer.byteLength(given) !== tokenLength) {
         throw invalid(`otp string is wrong length; expected ${tokenLength}`)
       }
-      attempt = { nonce: randomUUID(), otp: given }
+      attempt = withPassword(given)
       return status()
     }
     const otp = Array.from({ length: tokenLength }, () => ALPHABET[randomInt(ALPHABET.length)]).join('')
-    attempt = { nonce: randomUUID(), otp }
+    attempt = withPassword(otp)
     return status({ otp })
   }
 
@@ -83,10 +91,11 @@ export function generateRoot(components: GenerateRootComponents): GenerateRoot {
     const key = combine(share, counts)
     if (key === undefined) return status()
     if (!(await isRight(key))) throw aborted()
-    const { nonce, otp } = current
-    const encoded = encode(await components.issue(), otp)
+    const { nonce, fingerprint } = current
+    const encoded = await current.encode(await components.issue())
     attempt = undefined
-    const result = { nonce, started: true, progress: counts.threshold, complete: true, encoded_token: encoded }
+    const done = { nonce, started: true, progress: counts.threshold, complete: true, pgp_fingerprint: fingerprint }
+    const result = { ...done, encoded_token: encoded }
     return status(components.resultField ? { ...result, [components.resultField]: encoded } : result)
   }
 
@@ -128,6 +137,10 @@ export function generateRoot(components: GenerateRootComponents): GenerateRoot {
       return next as ReturnType<GenerateRoot['run']>
     },
   }
+}
+
+function withPassword(otp: string) {
+  return { nonce: randomUUID(), encode: (token: string) => encode(token, otp), fingerprint: '' }
 }
 
 /** base64(token XOR otp), unpadded as Vault's clients expect. */

@@ -1,5 +1,6 @@
 // Every answer of sys/replication/*: status code, shape of the body, JSON types, literal texts (replication-api.md, sections 1 and 2).
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { syncFields } from '../../src/replication/status.ts'
 import { activationToken, generate, inSync, link, type Node, startNode, waitFor } from '../cluster.ts'
 
 const nodes: Node[] = []
@@ -145,6 +146,36 @@ test('status without any role, and the unknown', async () => {
   expect(await node.ask('update', 'sys/replication/performance/primary/mount-filter/x')).toMatchObject({
     ...{ code: 'CORE_NOT_FOUND', error: expect.stringContaining('unsupported path') },
   })
+  await closeAll()
+})
+
+test('the fields of a sync, as numbers and in both places', () => {
+  expect(syncFields({ progress: 3, total: 7 })).toEqual({
+    ...{ sync_progress: 3, sync_total_keys: 7, merkle_sync_progress: { sync_progress: 3, sync_total_keys: 7 } },
+  })
+  expect(syncFields(null)).toEqual({})
+})
+
+test('resolver_discover_servers: what the primary tells of is dialled, or not', async () => {
+  const primary = await started()
+  const told = String((await primary.core.leader()).leader_cluster_address)
+  const given = told.replace('127.0.0.1', 'localhost')
+  await primary.change('sys/replication/performance/primary/enable', { primary_cluster_addr: given })
+  for (const resolverDiscoverServers of [true, false]) {
+    const secondary = await startNode({ core: { resolverDiscoverServers } })
+    nodes.push(secondary)
+    await secondary.init()
+    await link(primary, secondary, 'performance', `resolving-${resolverDiscoverServers}`)
+    await inSync(primary, secondary, 'performance')
+    const peers = await waitFor('a heartbeat', async () => {
+      const { primaries } = await secondary.status('performance')
+      return (primaries as { cluster_address: string }[])[0]?.cluster_address === told && primaries
+    })
+    expect(peers).toHaveLength(1)
+    expect((await secondary.status('performance')).known_primary_cluster_addrs).toEqual(
+      resolverDiscoverServers ? [told, given] : [given],
+    )
+  }
   await closeAll()
 })
 
