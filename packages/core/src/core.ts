@@ -15,12 +15,13 @@ import type { Roles } from './replication/roles.ts'
 import { type GenerateAction, type GenerateRoot, generateRoot } from './seal-life-cycle/generate-root.ts'
 import { parseInitialize, shareTexts } from './seal-life-cycle/initialize.ts'
 import { type LifeCycle, lifeCycle } from './seal-life-cycle/life-cycle.ts'
+import { nodeRegistry } from './seal-life-cycle/node-registry.ts'
 import type { Services, Unsealed } from './seal-life-cycle/services.ts'
 import type { ServiceComponents, ServiceOptions } from './services/components.ts'
 import { drServices } from './services/dr-services.ts'
 import { fullServices } from './services/full-services.ts'
 
-export interface CoreComponents extends Omit<ServiceComponents, 'lifeCycle' | 'meter' | 'metrics'> {
+export interface CoreComponents extends Omit<ServiceComponents, 'lifeCycle' | 'meter' | 'metrics' | 'nodes'> {
   /** The whole physical store; closed by whoever opened it. */
   physical: Store
   autoSeal?: AutoSeal
@@ -90,7 +91,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
   async function startServices(unsealed: Unsealed): Promise<Services> {
     identity = await clusterIdentity(unsealed.barrier, options.clusterName)
     const dr = await roleRecords(unsealed.barrier).role('dr')
-    const parts = { ...components, lifeCycle: () => cycle, meter: counts, metrics }
+    const parts = { ...components, lifeCycle: () => cycle, meter: counts, metrics, nodes: registry?.nodes }
     const start = dr.mode === 'secondary' ? drServices : fullServices
     const services = await start(unsealed, parts, options)
     roles = services.roles
@@ -209,6 +210,8 @@ export async function createCore(components: CoreComponents, options: CoreOption
     return cycle.state() === 'standby' ? 'standby' : 'active'
   }
 
+  const registry =
+    lock && nodeRegistry({ ...{ physical, clock, log, state: cycle.state }, address: options.apiAddress })
   const metrics = nodeMetrics({
     ...{ meter: counts, clock, state: cycle.state, modes: roleModes },
     replication: async () => (await roles?.metrics()) ?? [],
@@ -217,6 +220,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
   try {
     await cycle.autoUnseal()
   } catch (error) {
+    await registry?.stop()
     await cycle.close()
     throw error
   }
@@ -303,6 +307,9 @@ export async function createCore(components: CoreComponents, options: CoreOption
     async reload() {
       await cycle.services()?.reopenLogs?.()
     },
-    close: () => cycle.close(),
+    async close() {
+      await registry?.stop()
+      await cycle.close()
+    },
   }
 }

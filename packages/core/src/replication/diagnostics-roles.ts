@@ -51,7 +51,7 @@ export interface DiagnosticsComponents {
   view(id: string): FilteredView | undefined
   request(id: string, method: string, body: Plain, options: { timeoutMs: number }): Promise<Plain>
   /** Other nodes of the cluster; undefined where there can be none. */
-  nodes?(): Promise<NodeFacts[] | undefined>
+  nodes?: (() => Promise<NodeFacts[]>) | undefined
 }
 
 export interface Diagnostician {

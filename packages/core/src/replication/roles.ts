@@ -10,6 +10,7 @@ import { timedForward } from '../metrics/link-metrics.ts'
 import type { Meter, Sample } from '../metrics/meter.ts'
 import { replicationGauges } from '../metrics/replication-gauges.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
+import type { NodeRecord } from '../seal-life-cycle/node-registry.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
 import { activationKeys } from './activation-keys.ts'
 import { type Canary, canary } from './canary.ts'
@@ -56,6 +57,8 @@ export interface RolesComponents {
   operationTokens: OperationTokens
   /** Default: nothing is counted. */
   meter?: Meter
+  /** The nodes over this storage. Default: there is only one. */
+  nodes?: (() => Promise<NodeRecord[]>) | undefined
   /** Absent on a DR secondary, which wraps nothing. */
   wrapping?: WrappingStore
   /** Runs what a performance secondary forwards; `allowed` tells which mounts it may know of. */
@@ -281,7 +284,7 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     recover: () => recover({ mode: (kind) => stored[kind].mode, secondary: (kind) => secondaries[kind] }),
 
     diagnostician: diagnostician({
-      ...{ clock, store: store.logged },
+      ...{ clock, store: store.logged, nodes: components.nodes },
       record: (kind) => stored[kind],
       status: (kind) => roles.status(kind),
       storage: () => probing?.health(),

@@ -5,6 +5,7 @@ import type { ClusterListener } from '@lockstep/replication-transport'
 import type { Clock, Log } from '../contracts.ts'
 import type { Meter, MetricsSnapshot } from '../metrics/meter.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
+import type { NodeRecord } from '../seal-life-cycle/node-registry.ts'
 
 export interface Factories {
   /** By type; `cubbyhole` must be among them. */
@@ -21,6 +22,8 @@ export interface ServiceComponents {
   lifeCycle(): LifeCycle
   meter: Meter
   metrics(): Promise<MetricsSnapshot>
+  /** The nodes over this storage; undefined where there is only one. */
+  nodes: (() => Promise<NodeRecord[]>) | undefined
 }
 
 export interface ServiceOptions {

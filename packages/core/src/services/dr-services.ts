@@ -37,6 +37,7 @@ export async function drServices(
         lifeCycle: components.lifeCycle(),
         operationTokens: operationTokens(barrier),
         meter: components.meter,
+        nodes: components.nodes,
       },
       authorizesDr,
     },

@@ -96,6 +96,7 @@ async function start(
       ...{ unsealed, wrapping, clock, log, lifeCycle: components.lifeCycle(), listener: components.listener },
       operationTokens: operationTokens(barrier),
       meter: components.meter,
+      nodes: components.nodes,
       leaseHold: hold,
       forwarded: (request, allowed) => handler.handleForwarded(request, allowed),
       mountPoints: () => [

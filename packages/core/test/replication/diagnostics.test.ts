@@ -2,7 +2,7 @@
 import tls from 'node:tls'
 import { createReplicationCa, issuePrimaryServer } from '@lockstep/bootstrap'
 import { ALPN } from '@lockstep/replication-transport'
-import { memoryStore, type Store, type Transaction } from '@lockstep/storage'
+import { memoryLeaderLock, memoryStore, type Store, type Transaction } from '@lockstep/storage'
 import { afterEach, expect, test } from 'vitest'
 import {
   type Check,
@@ -250,6 +250,20 @@ function touchy(inner: Store, part: string, touched: () => Promise<void>): Store
     close: () => inner.close(),
   }
 }
+
+test('another node of the cluster that is sealed', async () => {
+  const [store, lock] = [memoryStore(), memoryLeaderLock()]
+  const one = await started({ store, lock })
+  await waitFor('the lead', async () => (await one.core.health()).state === 'active')
+  const two = await startNode({ store, lock })
+  nodes.push(two)
+  const sealed = await found(one, 'nodes', 'sealed')
+  expect(sealed).toMatchObject({ status: 'warning', subject: expect.stringContaining('http') })
+  await two.close()
+  await waitFor('its going', async () =>
+    (await diagnose(one)).checks.every(({ check, status }) => check !== 'nodes' || status === 'ok'),
+  )
+})
 
 test('what cannot be waited for: expiry, cap, faults, versions, sealed nodes', () => {
   const day = 24 * 3_600_000

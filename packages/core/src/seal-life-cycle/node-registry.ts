@@ -1,0 +1,83 @@
+/**
+ * What nodes over one storage know of each other: every node notes its state every few seconds in a record of its own, outside of the
+ * generations and of the barrier, so that a sealed one can. It informs operators and decides nothing; whoever can write to the storage
+ * can write what it likes here.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import type { Store } from '@lockstep/storage'
+import type { Clock, Log } from '../contracts.ts'
+import { periodicWork } from '../services/periodic-work.ts'
+
+export interface NodeRecord {
+  /** The URL clients reach the node at. */
+  name: string
+  state: 'sealed' | 'standby' | 'active'
+  /** ms since the epoch, by the node's own clock. */
+  seenAt: number
+}
+
+export interface NodeRegistry {
+  /** Those heard of within the last minute. */
+  nodes(): Promise<NodeRecord[]>
+  stop(): Promise<void>
+}
+
+const PREFIX = 'nodes/'
+const INTERVAL_MS = 5_000
+const FORGOTTEN_MS = 60_000
+/** More nodes than any cluster has. */
+const MAX_NODES = 64
+const STATES: readonly unknown[] = ['sealed', 'standby', 'active']
+
+export interface NodeRegistryComponents {
+  physical: Pick<Store, 'put' | 'delete' | 'scan'>
+  /** "" when it is not configured. */
+  address: string
+  state(): NodeRecord['state']
+  clock: Clock
+  log: Log
+}
+
+export function nodeRegistry(components: NodeRegistryComponents): NodeRegistry {
+  const { physical, address, state, clock, log } = components
+  const name = address || `unnamed node ${randomUUID().slice(0, 8)}`
+  const key = PREFIX + createHash('sha256').update(name).digest('hex').slice(0, 32)
+  let stopped = false
+
+  async function note(): Promise<void> {
+    if (stopped) return
+    const record: NodeRecord = { name, state: state(), seenAt: clock.now() }
+    await physical.put(key, new TextEncoder().encode(JSON.stringify(record)))
+  }
+  // A storage in trouble says so elsewhere.
+  const quietly = (): Promise<void> =>
+    note().catch((error: unknown) => log.debug('the state of this node was not noted', { error: String(error) }))
+  const first = quietly()
+  const stop = periodicWork(log, quietly, INTERVAL_MS)
+
+  return {
+    async nodes() {
+      const found: NodeRecord[] = []
+      for await (const [, value] of physical.scan({ prefix: PREFIX, limit: MAX_NODES })) {
+        const record = parse(value)
+        if (record !== undefined && clock.now() - record.seenAt < FORGOTTEN_MS) found.push(record)
+      }
+      return found
+    },
+    async stop() {
+      stopped = true
+      await Promise.all([first, stop()])
+      await physical.delete(key).catch(() => {})
+    },
+  }
+}
+
+function parse(value: Uint8Array): NodeRecord | undefined {
+  try {
+    const { name, state, seenAt } = JSON.parse(new TextDecoder().decode(value)) as Record<string, unknown>
+    if (typeof name !== 'string' || name.length > 500 || typeof seenAt !== 'number') return undefined
+    return STATES.includes(state) ? { name, state: state as NodeRecord['state'], seenAt } : undefined
+  } catch {
+    return undefined
+  }
+}
