@@ -6,9 +6,10 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['@lockstep/source', ...defaultServerConditions] } },
   resolve: { conditions: ['@lockstep/source', ...defaultServerConditions] },
   test: {
-    retry: process.env.CI ? 1 : 0,
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Against hanging, not for speed: a machine may be busy.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000 } },
   },
 })

@@ -24,7 +24,7 @@ describe.skipIf(postgresBinaries() === undefined)('two nodes over PostgreSQL', (
   }
 
   async function state(core: ServerCore, wanted: string): Promise<void> {
-    const deadline = Date.now() + 20_000
+    const deadline = Date.now() + 60_000
     while ((await core.health()).state !== wanted) {
       if (Date.now() > deadline) throw new Error(`timed out waiting for ${wanted}`)
       await new Promise((resolve) => setTimeout(resolve, 20))

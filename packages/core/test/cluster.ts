@@ -212,7 +212,7 @@ async function apiServer(core: () => Core): Promise<Server> {
 }
 
 export async function waitFor<T>(what: string, probe: () => Promise<T | false | undefined>): Promise<T> {
-  const deadline = Date.now() + 10_000
+  const deadline = Date.now() + 60_000
   for (;;) {
     const found = await probe()
     if (found !== false && found !== undefined) return found

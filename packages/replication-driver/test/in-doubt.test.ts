@@ -1,6 +1,6 @@
 import type { Engine } from '@lockstep/storage'
 import { memoryEngine } from '@lockstep/storage'
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { open } from './fixture.ts'
 
 test('forest and head follow a write that was stored although its answer was lost, without waiting for the next write', async () => {
@@ -23,6 +23,6 @@ test('forest and head follow a write that was stored although its answer was los
   lose = true
   await expect(store.put('secret/b', Buffer.from('2'))).rejects.toThrow('lost')
   expect(await store.get('secret/b')).toEqual(Buffer.from('2'))
-  await vi.waitFor(() => expect(store.log.head().index).toBe(index + 1))
+  await expect.poll(() => store.log.head().index).toBe(index + 1)
   expect(store.forest.composedRoot(() => true)).not.toEqual(before)
 })

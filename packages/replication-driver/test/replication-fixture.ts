@@ -100,7 +100,7 @@ export function replicate(setup: ReplicationSetup): Replication {
       sender?.close('another primary')
     },
     async settled() {
-      const deadline = Date.now() + 10_000
+      const deadline = Date.now() + 60_000
       for (;;) {
         const { state, verified, position, lastError } = follower.status()
         const head = primary.log.head().index

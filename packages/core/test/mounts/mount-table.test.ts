@@ -181,15 +181,18 @@ describe('disable', () => {
     await mounts.load()
     await mounts.enable('secret', 'kv1', { type: 'kv' })
     const mount = mounts.route('kv1/x')!
-    const results = await Promise.allSettled([
-      mounts.disable('secret', 'kv1'),
-      ...Array.from({ length: 50 }, async (_, index) => {
-        await new Promise((resolve) => setTimeout(resolve, index % 5))
-        await mount.storage.transaction(async (transaction) => transaction.put(`k${index}`, Buffer.from('v')))
-      }),
-    ])
-    expect(results[0]!.status).toBe('fulfilled')
-    expect(results.some(({ status }) => status === 'rejected')).toBe(true)
+    let written = 0
+    const writeUntilRefused = async (writer: number): Promise<never> => {
+      for (;;) {
+        const key = `k${writer}-${written++}`
+        await mount.storage.transaction(async (transaction) => transaction.put(key, Buffer.from('v')))
+        await new Promise(setImmediate)
+      }
+    }
+    const writers = Array.from({ length: 5 }, (_, writer) => writeUntilRefused(writer))
+    const [disabled, ...refused] = await Promise.allSettled([mounts.disable('secret', 'kv1'), ...writers])
+    expect(disabled!.status).toBe('fulfilled')
+    expect(refused.map(({ status }) => status)).toEqual(writers.map(() => 'rejected'))
     expect(await keysUnder(store, 'logical/')).toEqual([])
   })
 
