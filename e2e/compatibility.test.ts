@@ -1,5 +1,5 @@
 // docs/compatibility.md, row by row, against a running server: what it says is there is there, what it says is not is not.
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   freePort,
@@ -51,25 +51,63 @@ function endpoints(): Endpoint[] {
   return found.sort((one, two) => rank(one.path) - rank(two.path))
 }
 
+/** The section of the replication API: every row there names a test. */
+const replication = text.slice(text.indexOf('\n## Replication\n'), text.indexOf('\n## Without a token'))
+const testFiles = new Map(
+  [...replication.matchAll(/^\| `([\w-]+)` +\| \[`([\w/.-]+\.test\.ts)`\]/gm)].map(([, name, file]) => [name!, file!]),
+)
+const covered = replication
+  .split('\n')
+  .filter((line) => /^\| `/.test(line) && !line.includes('.test.ts`]'))
+  .map((line) => {
+    const cells = line.split('|').map((cell) => cell.trim())
+    return { row: cells.slice(1, 3).join(' '), test: cells.at(-2)! }
+  })
+
+const JSON_TYPES: Record<string, (value: unknown) => boolean> = {
+  string: (value) => typeof value === 'string',
+  bool: (value) => typeof value === 'boolean',
+  int: Number.isInteger,
+  list: Array.isArray,
+}
+const statusFields = replication
+  .split('\n')
+  .map((line) => line.split('|').map((cell) => cell.trim().replace(/^`(.*)`$/, '$1')))
+  .filter(([, , role]) => ['both', 'primary', 'secondary', 'reindex', 'sync'].includes(role!))
+  .map(([, field, role, type, state, remark]) => ({ field, role, type, state, remark }))
+
 const types = rows().filter(([table]) => table === 'mounts' || table === 'auth')
 const all = endpoints()
+
+describe('the tests that docs/compatibility.md names', () => {
+  test('are named by every row of the replication API', () => {
+    expect(testFiles.size).toBeGreaterThan(15)
+    expect(covered.length).toBeGreaterThan(100)
+    expect(covered.filter(({ test }) => !/^[\w-]+ › /.test(test)).map(({ row }) => row)).toEqual([])
+  })
+
+  test.each(covered)('$row: $test', ({ test }) => {
+    const [name, title] = test.split(' › ')
+    const file = testFiles.get(name!)
+    expect(file, `a file called ${name}`).toBeDefined()
+    const path = join(import.meta.dirname, '..', file!)
+    expect(existsSync(path), path).toBe(true)
+    const titles = [...readFileSync(path, 'utf8').matchAll(TITLE)].map((found) => found[1] ?? found[2])
+    expect(titles).toContain(title)
+  })
+})
+
+/** `test('title'`, `test("title"`, and the second pair of parentheses of `test.each(...)('title'`. */
+const TITLE = /(?:\b(?:test|it)\(|\]\)\(|\)\(|s\)\()\s*(?:'((?:[^'\\]|\\.)+)'|"((?:[^"\\]|\\.)+)")/g
 
 describe('docs/compatibility.md', () => {
   let server: ServerProcess
   let client: VaultClient
 
   beforeAll(async () => {
-    const [port, token] = [await freePort(), 'compatibility']
-    server = await startServerProcess([
-      'server',
-      '-dev',
-      '-dev-no-store-token',
-      `-dev-root-token-id=${token}`,
-      `-dev-listen-address=127.0.0.1:${port}`,
-    ])
-    // Dev mode listens first and then initialises.
-    await waitFor('dev mode', () => server.output().includes('Root Token:'))
-    client = vaultClient(`http://127.0.0.1:${port}`, { token })
+    const started = await startDev('compatibility')
+    server = started.server
+    client = started.client
     await client.write('sys/mounts/kv1', { type: 'kv' })
     await client.write('sys/mounts/transit', { type: 'transit' })
     for (const type of ['userpass', 'approle']) await client.write(`sys/auth/${type}`, { type })
@@ -108,9 +146,49 @@ describe('docs/compatibility.md', () => {
     expect(reply.status, error).not.toBe(500)
   })
 
+  test('the status document of a primary has its fields, of their types, and no others of Vault', async () => {
+    const other = await startDev('status-fields')
+    try {
+      const dev = other.client
+      for (const kind of ['performance', 'dr']) {
+        await dev.write(`sys/replication/${kind}/primary/enable`)
+        await waitFor('the role', async () => {
+          const reply = await dev.call('GET', `sys/replication/${kind}/status`)
+          return reply.body?.data?.mode === 'primary'
+        })
+      }
+      const { data } = (await dev.read('sys/replication/status')).body
+      expect(statusFields.length).toBeGreaterThan(20)
+      for (const kind of ['performance', 'dr']) {
+        for (const { field, role, type, remark } of statusFields) {
+          const elsewhere = remark === `${kind === 'dr' ? 'performance' : 'DR'} only`
+          const value = data[kind][field!]
+          if (elsewhere || !['both', 'primary'].includes(role!)) expect(data[kind], kind).not.toHaveProperty(field!)
+          else expect(JSON_TYPES[type!]!(value), `${kind} ${field}: ${JSON.stringify(value)}`).toBe(true)
+        }
+      }
+    } finally {
+      await other.server.stop('SIGKILL')
+    }
+  })
+
   /** Each row has a root token of its own, so that none can end another's. */
   async function ownRoot(): Promise<string> {
     const made = await client.write('auth/token/create-orphan', { policies: ['root'] })
     return made.body.auth.client_token
   }
 })
+
+async function startDev(token: string): Promise<{ server: ServerProcess; client: VaultClient }> {
+  const port = await freePort()
+  const server = await startServerProcess([
+    'server',
+    '-dev',
+    '-dev-no-store-token',
+    `-dev-root-token-id=${token}`,
+    `-dev-listen-address=127.0.0.1:${port}`,
+  ])
+  // Dev mode listens first and then initialises.
+  await waitFor('dev mode', () => server.output().includes('Root Token:'))
+  return { server, client: vaultClient(`http://127.0.0.1:${port}`, { token }) }
+}
