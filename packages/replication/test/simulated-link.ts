@@ -64,6 +64,8 @@ export interface SimulatedLinkOptions {
   onSend?: (from: 'primary' | 'secondary', message: Message) => void
   onEffect?: (side: 'primary' | 'secondary', effect: PrimaryEffect | SecondaryEffect) => void
   rewriteHello?: (hello: Message) => Message
+  /** A primary that says something else. */
+  rewriteAnswer?: (message: Message) => Message
 }
 
 export function simulatedLink(
@@ -103,7 +105,7 @@ export function simulatedLink(
     switch (effect.type) {
       case 'send':
         options.onSend?.('primary', effect.message)
-        queues['to secondary'].push(overTheWire(effect.message))
+        queues['to secondary'].push(overTheWire(options.rewriteAnswer?.(effect.message) ?? effect.message))
         break
       case 'retain':
         clusters.primary.retain(options.secondaryId, effect.index)

@@ -210,6 +210,23 @@ describe('the primary refuses', () => {
       /while streaming/,
       [hello, { type: 'synced', round: 1 }, { type: 'get-roots', round: 1, after: '' }],
     ],
+    [
+      'questions for sketches in version 1',
+      /get-sketch in version 1/,
+      [
+        hello,
+        {
+          type: 'get-sketch',
+          round: 1,
+          id: 1,
+          partition: 'replicated/m',
+          paths: [''],
+          first: 0,
+          state: null,
+          symbols: 8,
+        },
+      ],
+    ],
     ['messages that only primaries send', /does not send wal/, [hello, wal(1)]],
     [
       'too many fetches at once',
@@ -239,13 +256,17 @@ describe('the primary refuses', () => {
       {},
     )
     const ask = (message: Message) => session.step({ type: 'message', message }, 0)
-    ask(hello)
+    ask({ ...hello, protocol: { min: 1, max: 2 } })
     const of = { round: 1, partition: 'local/m' }
     const empty = { partition: 'local/m', keys: [], values: [] }
     expect(ask({ type: 'get-roots', round: 1, after: '' })).toMatchObject([{ message: { items: [] } }])
     expect(ask({ type: 'get-nodes', ...of, id: 1, paths: [''] })).toMatchObject([
       { message: { nodes: [{ kind: 'empty', count: 0 }] } },
     ])
+    const question = { ...of, type: 'get-sketch' as const, id: 5, paths: [''], first: 0, state: null, symbols: 4 }
+    const unknown = ask({ ...question, partition: 'local/none' })
+    expect(ask(question)).toEqual(unknown)
+    expect(unknown).toMatchObject([{ message: { count: 0, symbols: Buffer.alloc(4 * 29) } }])
     expect(ask({ type: 'get-keys', ...of, id: 2, keyIds: keyIdOf('a') })).toMatchObject([
       { type: 'send', message: { group: empty, next: null } },
     ])

@@ -27,7 +27,7 @@ export interface SecondaryOptions {
   applyBytes?: number
   /**
    * Whether diffs may use sketches, where the version has them, or for subtrees of how many entries here (a primary answers for
-   * 32,768 at most). Default: 256 to 16,384.
+   * 32,768 at most). Default: 256 to 24,576.
    */
   sketches?: boolean | { minEntries: number; maxEntries: number }
   /** Fetches open at once during a sync, at most 32. Default 12. */

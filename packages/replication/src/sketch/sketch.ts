@@ -59,7 +59,7 @@ export function addEntries(sketch: Sketch, entries: Uint8Array, key: HashKey): v
 
 /** The symbols from `first` on, as they go over the wire. */
 export function encodeSymbols({ words, length }: Sketch, first = 0): Uint8Array {
-  const bytes = Buffer.allocUnsafe(Math.max(0, length - first) * SYMBOL_BYTES)
+  const bytes = Buffer.alloc(Math.max(0, length - first) * SYMBOL_BYTES)
   let at = 0
   for (let base = first * SYMBOL_WORDS; base < words.length; base += SYMBOL_WORDS) {
     for (let word = 0; word <= CHECKSUM; word++) at = bytes.writeInt32LE(words[base + word]!, at)
