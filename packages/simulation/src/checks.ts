@@ -43,12 +43,16 @@ interface Track {
   looseUntil: number
   /** Mounts whose place relative to the filter changed since the last diff, by the time of the change; `*` for the filter itself. */
   dirty: Map<string, number>
+  round: number
   roundBegan: number
   epoch: number
   diffs: number
   acknowledged: { primary: string; index: number } | undefined
   excused: boolean
 }
+
+/** A log no scenario fills. */
+const AMPLE_LOG_BYTES = 1024 * 1024
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
@@ -69,6 +73,7 @@ export function checks(
       found = {
         looseUntil: -1,
         dirty: new Map(),
+        round: 0,
         roundBegan: 0,
         epoch: 0,
         diffs: 0,
@@ -136,6 +141,7 @@ export function checks(
         diffs++
         state.diffs++
         state.looseUntil = Number.POSITIVE_INFINITY
+        state.round = message.round
         state.roundBegan = clock
         kernel.trace(
           `${secondary}<${primaryName} diff-begin ${message.round} at ${message.from.index}: ${message.reason}`,
@@ -153,6 +159,8 @@ export function checks(
     switch (message.type) {
       case 'synced':
         kernel.trace(`${secondary}>${primaryName} synced ${message.round}`)
+        // Of a round that another has replaced.
+        if (message.round !== state.round) break
         state.looseUntil = find(primaryName).shadow.index
         for (const [mount, at] of state.dirty) if (at <= state.roundBegan) state.dirty.delete(mount)
         state.acknowledged = undefined
@@ -291,12 +299,16 @@ export function checks(
       }
       if (found === primary.shadow.at(key, index)) return
       if (primary.shadow.versions(key).some((version) => version.index > index && version.value === found)) return
-      kernel.fail('read your writes', `${secondary.name} after ${index}: ${key}=${short(found)}`)
+      kernel.fail(
+        'read your writes',
+        `${secondary.name} at ${cursor.index} after ${index}: ${key}=${short(found)}, ${primary.name} had ${short(primary.shadow.at(key, index))}, disk ${short(secondary.shadow.values.get(key))}`,
+      )
     },
 
     retention(primary, logBytes) {
       const log = primary.node?.store.log
-      if (log === undefined || log.bytes() >= logBytes * 0.89) return
+      // A small cap may have taken what a secondary still needs.
+      if (log === undefined || logBytes < AMPLE_LOG_BYTES) return
       for (const { id, handle } of primary.node!.members.values()) {
         const acknowledged = track(id).acknowledged
         if (handle === undefined || acknowledged?.primary !== primary.name) continue

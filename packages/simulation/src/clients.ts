@@ -41,7 +41,9 @@ export function clients(kernel: Kernel, checks: Checks): Clients {
     const kind = random.below(10)
     if (kind === 0) return localOnly ? `sys/expire/e${random.below(KEYS)}` : `sys/policy/p${random.below(KEYS)}`
     if (kind === 1) return `sys/expire/e${random.below(KEYS)}`
-    const mounts = [...cluster.liveMounts].filter((uuid) => !busy.has(`${cluster.name}/${uuid}`))
+    const mounts = [...cluster.liveMounts].filter(
+      (uuid) => !busy.has(`${cluster.name}/${uuid}`) && !cluster.leaving.has(uuid),
+    )
     if (mounts.length === 0) return `sys/expire/e${random.below(KEYS)}`
     const mount = random.pick(mounts)
     const localPart = !mount.startsWith('l') && (localOnly || random.chance(0.2))
@@ -69,8 +71,9 @@ export function clients(kernel: Kernel, checks: Checks): Clients {
     }
     const { index, epoch } = node.store.log.head()
     for (const [key, value] of values) {
+      // A deletion may have found nothing to delete.
+      if (value === undefined) continue
       if (cluster.shadow.versions(key).some((version) => version.value === value && version.index <= index)) continue
-      if (value === undefined && cluster.shadow.versions(key).length === 0) continue
       kernel.fail('durable before answered', `${cluster.name} acknowledged ${key}=${value?.slice(0, 12)} at ${index}`)
     }
     acknowledged.push({ cluster, values, index, epoch })

@@ -72,6 +72,8 @@ export interface Cluster {
   /** Where each mount stands or stood last, as this cluster's program was told. */
   readonly mounts: ReadonlyMap<string, Mount>
   readonly liveMounts: ReadonlySet<string>
+  /** Gone upstream, and here as soon as their local data is. */
+  readonly leaving: ReadonlySet<string>
   /** Of its performance secondaries. */
   readonly filters: ReadonlyMap<string, Filter | undefined>
   /** Rejects when the program cannot start on what the disk holds. */
@@ -122,6 +124,7 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
   const known = shadow()
   const mounts = new Map<string, Mount>()
   const liveMounts = new Set<string>()
+  const leaving = new Set<string>()
   const filters = new Map<string, Filter | undefined>()
   let starting: Process | undefined
   let node: Node | undefined
@@ -165,6 +168,7 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
 
   const loadMounts = async (at: Node): Promise<void> => {
     liveMounts.clear()
+    leaving.clear()
     for (const prefix of [MOUNT_RECORDS, LOCAL_MOUNT_RECORDS]) {
       for await (const [, value] of at.store.scan({ prefix })) register(at, JSON.parse(text(value)))
     }
@@ -177,14 +181,25 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
     if (node !== at) return
     if (value !== undefined) return register(at, JSON.parse(text(value)))
     if (!liveMounts.has(uuid)) return
-    await dropLocalData(at, uuid)
+    // Local writes on their way to it may still come.
+    leaving.add(uuid)
+    for (let seen = 1; seen > 0; ) {
+      await new Promise<void>((resolve) => void at.process.after(500, resolve))
+      seen = await dropLocalData(at, uuid)
+    }
+    leaving.delete(uuid)
     if ((await at.store.get(key)) === undefined && node === at) unregister(at, uuid)
   }
 
   /** What this cluster alone kept in a mount that is gone. */
-  const dropLocalData = async (at: Node, uuid: string): Promise<void> => {
-    if (at.modes.dr === 'secondary') return
-    for await (const [key] of at.store.scan({ prefix: `logical/${uuid}/${LOCAL_STORAGE}` })) await at.store.delete(key)
+  const dropLocalData = async (at: Node, uuid: string): Promise<number> => {
+    let dropped = 0
+    if (at.modes.dr === 'secondary') return dropped
+    for await (const [key] of at.store.scan({ prefix: `logical/${uuid}/${LOCAL_STORAGE}` })) {
+      await at.store.delete(key)
+      dropped++
+    }
+    return dropped
   }
 
   /** The same, when the program died before it could. */
@@ -209,7 +224,12 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
   const addMember = (at: Node, kind: LinkKind, id: string, filter: Filter | undefined): void => {
     const view = filteredView({ kind, mountPathOf: (mount) => at.classes.mountPath(mount), filter })
     at.members.set(`${kind}/${id}`, { kind, id, view, handle: undefined, link: undefined })
-    if (kind === 'performance') filters.set(id, filter)
+    if (kind === 'performance') {
+      // Stored, and the program died before it could say so.
+      const changed = filters.has(id) && JSON.stringify(filters.get(id)) !== JSON.stringify(filter)
+      filters.set(id, filter)
+      if (changed) components.onViewChanged(self, undefined, id)
+    }
     at.store.log.retain(`${kind}/${id}`, at.store.log.oldest() - 1)
   }
 
@@ -244,6 +264,10 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
       {
         store: at.store,
         runtime: process.runtime,
+        log: {
+          info: () => {},
+          warn: (_, fields) => kernel.trace(`${name}>${upstream} link ended: ${fields?.reason}`),
+        },
         accept: acceptTagged(at.classes, kind),
         dial: (signal) =>
           network.dial({
@@ -321,6 +345,7 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
     shadow: known,
     mounts,
     liveMounts,
+    leaving,
     filters,
     get node() {
       return node
@@ -448,8 +473,11 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
           keys.map((key) => ({ type: 'delete', key })),
         )
       }
-      await at.store.delete(recordKey(mount))
-      unregister(at, uuid)
+      try {
+        await at.store.delete(recordKey(mount))
+      } finally {
+        if ((await at.store.get(recordKey(mount))) === undefined) unregister(at, uuid)
+      }
     },
 
     async setFilter(id, filter) {

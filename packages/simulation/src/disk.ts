@@ -28,6 +28,8 @@ export interface Disk {
   wipe(): void
   /** Refuses writes until it is opened again. */
   readonly broken: boolean
+  /** Bits were flipped, found or not. */
+  readonly rotten: boolean
   /** A checksum did not match. */
   readonly corrupt: boolean
 }
@@ -89,6 +91,9 @@ export function simulatedDisk({ kernel, name, onDurable, crash }: DiskComponents
     faults,
     get broken() {
       return broken
+    },
+    get rotten() {
+      return rotten > 0
     },
     get corrupt() {
       return corrupt

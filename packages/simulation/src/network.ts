@@ -181,22 +181,27 @@ export function simulatedNetwork({ kernel, onSend }: NetworkComponents): Network
     dial(request) {
       const { process, from, to, signal } = request
       return new Promise((resolve, reject) => {
-        signal.addEventListener('abort', () => reject(new Error('aborted')))
-        const timeout = process.after(CONNECT_TIMEOUT_MS, () => reject(new Error(`no answer from ${to}`)))
+        const give = (outcome: () => void): void => {
+          signal.removeEventListener('abort', aborted)
+          timeout()
+          outcome()
+        }
+        const aborted = (): void => give(() => reject(new Error('aborted')))
+        signal.addEventListener('abort', aborted)
+        const timeout = process.after(CONNECT_TIMEOUT_MS, () => give(() => reject(new Error(`no answer from ${to}`))))
         const blocked = (): boolean => blocks.has(path(from, to)) || blocks.has(path(to, from))
         if (blocked()) return
         kernel.at(2 * delay(), () => {
           if (!process.alive || blocked() || signal.aborted) return
-          timeout()
           const listener = request.listener()
-          if (listener === undefined) return reject(new Error(`connection to ${to} refused`))
+          if (listener === undefined) return give(() => reject(new Error(`connection to ${to} refused`)))
           const { ends } = connect(request, listener)
           const refused = request.accept(ends[1])
           if (refused !== undefined) {
             ends[1].close()
-            return reject(new Error(refused))
+            return give(() => reject(new Error(refused)))
           }
-          kernel.at(delay(), () => process.alive && resolve(ends[0]))
+          kernel.at(delay(), () => process.alive && give(() => resolve(ends[0])))
         })
       })
     },

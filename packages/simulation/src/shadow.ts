@@ -108,14 +108,21 @@ export function shadow(): Shadow {
           digests.set(index, hex(head.subarray(31, 63)))
         }
       }
-      for (const [key, list] of changed) {
+      for (const [key, written] of changed) {
+        // What changes nothing is not logged.
+        let present = values.get(key)
+        const list = written.filter((value) => {
+          const news = value !== present
+          present = value
+          return news
+        })
         const records = logged.filter(({ keys }) => keys.has(key))
         const versions = history.get(key) ?? []
         history.set(key, versions)
         for (const [n, value] of list.entries()) {
           versions.push({ index: records.length === list.length ? records[n]!.index : index, value })
         }
-        const last = list.at(-1)
+        const last = written.at(-1)
         if (last === undefined) values.delete(key)
         else values.set(key, last)
       }

@@ -142,7 +142,11 @@ function buildWorld(core: Kernel): World {
           held.delete(cluster.name)
           bringUp(cluster)
         },
-        (error) => core.fail('setup', (error as Error).stack ?? String(error)),
+        (error) => {
+          // The new disk has faults of its own: another one.
+          core.trace(`operator: ${(error as Error).message}`)
+          world.replaceDisk(cluster)
+        },
       )
     },
   }
