@@ -64,6 +64,7 @@ export const buildCore: BuildCore = async (config, log) => {
         protocol: config.replicationProtocol,
         logBytes: config.replication.logshipperBufferSize ?? 256 * MIB,
         logRecords: config.replication.logshipperBufferLength,
+        logMaxAgeMs: config.replication.logshipperBufferAge,
         resolverDiscoverServers: config.replication.resolverDiscoverServers,
         scrubIntervalMs: config.replication.scrubInterval,
         allowForwardingViaHeader: config.replication.allowForwardingViaHeader,

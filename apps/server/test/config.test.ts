@@ -60,6 +60,7 @@ describe('a configuration', () => {
         resolverDiscoverServers: true,
         logshipperBufferLength: undefined,
         logshipperBufferSize: undefined,
+        logshipperBufferAge: 86_400_000,
         allowForwardingViaHeader: false,
         bestEffortWalWaitDuration: 2_000,
         allowForwardingViaToken: '',
@@ -106,6 +107,7 @@ describe('a configuration', () => {
       resolver_discover_servers = false
       logshipper_buffer_length = 500
       logshipper_buffer_size = "10gib"
+      logshipper_buffer_age = "36h"
       allow_forwarding_via_header = true
       best_effort_wal_wait_duration = "500ms"
       allow_forwarding_via_token = "new_token"
@@ -165,6 +167,7 @@ describe('a configuration', () => {
         resolverDiscoverServers: false,
         logshipperBufferLength: 500,
         logshipperBufferSize: 10 * 2 ** 30,
+        logshipperBufferAge: 129_600_000,
         allowForwardingViaHeader: true,
         bestEffortWalWaitDuration: 500,
         allowForwardingViaToken: 'new_token',
@@ -329,6 +332,10 @@ describe('errors name file, key and expectation', () => {
     [
       `${storage}${listener}replication { best_effort_wal_wait_duration = "-1s" }`,
       'best_effort_wal_wait_duration must be',
+    ],
+    [
+      `${storage}${listener}replication { logshipper_buffer_age = "1s" }`,
+      'logshipper_buffer_age must be at least "1m"',
     ],
     [`${storage}${listener}replication { scrub_interval = "daily" }`, 'scrub_interval must be a duration'],
     [

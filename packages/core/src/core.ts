@@ -40,6 +40,8 @@ export interface CoreOptions extends ServiceOptions {
   logBytes?: number
   /** The same in records. Default: no cap. */
   logRecords?: number
+  /** Age at which a record of it is given up, ms. Default 24 hours. */
+  logMaxAgeMs?: number
   /** What of this works without a token; the rest then asks for one, as Vault 2 does. Default: all of it. */
   unauthenticatedAccess?: readonly ('generate-operation-token' | 'generate-root' | 'rekey')[] | undefined
 }
@@ -112,6 +114,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
       address: options.apiAddress,
       logBytes: options.logBytes,
       logRecords: options.logRecords,
+      logMaxAgeMs: options.logMaxAgeMs,
     },
   )
 

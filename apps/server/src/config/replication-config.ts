@@ -3,6 +3,7 @@ import type { Section } from './section.ts'
 import type { ReplicationConfig } from './server-config.ts'
 
 const MIB = 1024 * 1024
+const MINUTE = 60_000
 const DAY = 86_400_000
 
 export function readReplication(roots: readonly Section[]): ReplicationConfig {
@@ -13,12 +14,15 @@ export function readReplication(roots: readonly Section[]): ReplicationConfig {
   if (length !== undefined && length < 1) block!.refuse('logshipper_buffer_length', 'at least 1')
   const size = block?.size('logshipper_buffer_size')
   if (size !== undefined && size < MIB) block!.refuse('logshipper_buffer_size', 'at least "1mib"')
+  const age = block?.duration('logshipper_buffer_age') ?? DAY
+  if (age < MINUTE) block!.refuse('logshipper_buffer_age', 'at least "1m"')
   const viaToken = block?.string('allow_forwarding_via_token') ?? ''
   if (viaToken !== '' && viaToken !== 'new_token') block!.refuse('allow_forwarding_via_token', '"new_token" or ""')
   return {
     resolverDiscoverServers: block?.boolean('resolver_discover_servers') ?? true,
     logshipperBufferLength: length,
     logshipperBufferSize: size,
+    logshipperBufferAge: age,
     allowForwardingViaHeader: block?.boolean('allow_forwarding_via_header') ?? false,
     bestEffortWalWaitDuration: block?.duration('best_effort_wal_wait_duration') ?? 2_000,
     allowForwardingViaToken: viaToken as ReplicationConfig['allowForwardingViaToken'],

@@ -48,6 +48,8 @@ export interface ReplicationConfig {
   logshipperBufferLength: number | undefined
   /** The same in bytes; undefined = the default. */
   logshipperBufferSize: number | undefined
+  /** Age at which a record of it is given up, ms. */
+  logshipperBufferAge: number
   allowForwardingViaHeader: boolean
   bestEffortWalWaitDuration: number
   allowForwardingViaToken: '' | 'new_token'

@@ -29,6 +29,8 @@ export interface ClusterStoreOptions {
   logBytes?: number
   /** The same in records. Default: no cap. */
   logRecords?: number
+  /** Age at which a record is given up, ms. Default: the driver's, 24 hours. */
+  logMaxAgeMs?: number
   /** Told how long each group of commits took until it was durable, ms. */
   onWrite?(ms: number): void
   /** Ciphertext read cache, bytes. Default: the driver's. */
@@ -49,6 +51,7 @@ export async function openClusterStore(physical: Store, log: Log, options: Clust
     keepLog: () => modes.keepLog === true || modes.performance === 'primary' || modes.dr === 'primary',
     logBytes: options.logBytes,
     logRecords: options.logRecords,
+    logMaxAgeMs: options.logMaxAgeMs,
     cacheBytes: options.cacheBytes,
     onLogPressure: (pressure) =>
       log.warn('the log kept for a lagging secondary nears its cap; past it that secondary resumes by Merkle diff', {
