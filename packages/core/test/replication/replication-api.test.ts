@@ -179,6 +179,35 @@ test('resolver_discover_servers: what the primary tells of is dialled, or not', 
   await closeAll()
 })
 
+test('enable_unauthenticated_access: what is not listed asks for a token, on a DR secondary for one of its primary', async () => {
+  const primary = await started()
+  await primary.change('sys/replication/dr/primary/enable')
+  const dr = await startNode({ core: { unauthenticatedAccess: ['generate-root'] } })
+  nodes.push(dr)
+  await dr.init()
+  const denied = { code: 'CORE_PERMISSION_DENIED', message: 'permission denied' }
+  const asking = (node: Node, kind: 'root' | 'dr-operation', token: string) =>
+    node.core.generateRoot(kind, 'status', {}, { token, path: `sys/${kind}/attempt`, remoteAddress: '127.0.0.1' })
+  expect(await asking(dr, 'root', '')).toMatchObject({ started: false })
+
+  await link(primary, dr, 'dr', 'dr')
+  await inSync(primary, dr, 'dr')
+  for (const token of ['', 'hvs.unknown', 'hvb.unknown']) {
+    await expect(asking(dr, 'dr-operation', token), token).rejects.toMatchObject(denied)
+  }
+  expect(await asking(dr, 'dr-operation', primary.token)).toMatchObject({ started: false })
+
+  const closed = await startNode({ core: { unauthenticatedAccess: [] } })
+  nodes.push(closed)
+  await closed.init()
+  await expect(asking(closed, 'root', '')).rejects.toMatchObject(denied)
+  await expect(closed.core.generateRoot('root', 'start', {})).rejects.toMatchObject(denied)
+  expect(await asking(closed, 'root', closed.token)).toMatchObject({ started: false })
+  const made = await closed.ask('update', 'auth/token/create', { policies: ['default'] })
+  expect(await asking(closed, 'root', made.auth!.client_token)).toMatchObject({ started: false })
+  await closeAll()
+})
+
 test('who must show a token, and who must have sudo', async () => {
   const node = await started()
   await node.ask('update', 'sys/policies/acl/all', {
