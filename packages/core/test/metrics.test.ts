@@ -166,6 +166,7 @@ describe('the meter', () => {
     let now = 0
     const counts = meter()
     const told = timeComparisons(counts, 'dr', () => now)
+    const repair = { from: 1, to: 9, partitions: [], keys: 3, at: 5 }
     for (const [state, at] of [
       ['merkle-diff', 10],
       ['merkle-diff', 15],
@@ -173,10 +174,21 @@ describe('the meter', () => {
       ['stream-wals', 100],
     ] as const) {
       now = at
-      told({ state })
+      told({ state, lastRepair: null })
     }
     const [diff, sync] = counts.samples()
     expect(diff).toMatchObject({ name: 'replication.merkleDiff', summary: { count: 1, sum: 20 } })
     expect(sync).toMatchObject({ name: 'replication.merkleSync', summary: { count: 1, sum: 70 } })
+    // A repair counts once, when it is done, and only if it was one.
+    told({ state: 'merkle-diff', lastRepair: { ...repair, reason: 'guard', repairedAt: 0 } })
+    for (const state of ['stream-wals', 'idle'] as const) {
+      told({ state, lastRepair: { ...repair, reason: 'guard', repairedAt: 9 } })
+    }
+    told({ state: 'stream-wals', lastRepair: { ...repair, reason: 'asked', repairedAt: 12 } })
+    const repairs = counts.samples().filter(({ name }) => name.startsWith('replication.repair'))
+    expect(repairs).toMatchObject([
+      { name: 'replication.repairs', value: 1, labels: { reason: 'guard' } },
+      { name: 'replication.repaired_keys', value: 3 },
+    ])
   })
 })

@@ -46,6 +46,8 @@ export const CATALOG = {
   'replication.diff_rounds': ['gauge', 'Comparisons on the present link.'],
   'replication.guard_failures': ['gauge', 'Proofs in a row that did not match; above 1 a repair did not help.'],
   'replication.stream_faults': ['gauge', 'Batches that came damaged or out of order.'],
+  'replication.repairs': ['counter', 'Differences found and repaired, by what found them.'],
+  'replication.repaired_keys': ['counter', 'Keys fetched or deleted by repairs.'],
   'replication.fenced': ['gauge', '1 when another cluster was promoted: this primary is stale.'],
   'replication.heartbeat_age_seconds': ['gauge', 'Time since the other end was last heard; -1 when it never was.'],
   'replication.clock_skew_seconds': ['gauge', "The other end's clock minus this one's."],

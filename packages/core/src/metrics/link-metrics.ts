@@ -29,15 +29,22 @@ export function countTraffic(meter: Meter | undefined, kind: ReplicationKind): O
   return (direction, bytes) => meter?.count('replication.link.bytes', bytes, labels[direction])
 }
 
-/** Times how long a secondary stays in each part of a comparison; to be told of every change of its state. */
+/** Times how long a secondary stays in each part of a comparison, and counts repairs; to be told of every change of its state. */
 export function timeComparisons(
   meter: Meter | undefined,
   kind: ReplicationKind,
   now: () => number = () => performance.now(),
-): (status: Pick<FollowStatus, 'state'>) => void {
+): (status: Pick<FollowStatus, 'state' | 'lastRepair'>) => void {
   let state = ''
   let since = 0
-  return ({ state: next }) => {
+  let repairedAt = 0
+  return ({ state: next, lastRepair }) => {
+    // What an operator asked for is no repair.
+    if (lastRepair !== null && lastRepair.repairedAt > repairedAt && lastRepair.reason !== 'asked') {
+      repairedAt = lastRepair.repairedAt
+      meter?.count('replication.repairs', 1, { kind, reason: lastRepair.reason })
+      meter?.count('replication.repaired_keys', lastRepair.keys, { kind })
+    }
     if (next === state) return
     const ms = now() - since
     if (state === 'merkle-diff') meter?.observe('replication.merkleDiff', ms, { kind })

@@ -126,6 +126,7 @@ export function diagnostician(components: DiagnosticsComponents): Diagnostician 
         streamFaults: count(document.stream_faults),
         rounds: count(document.diff_rounds),
         reason: text(document.last_diff_reason),
+        lastRepair: repairText(document.last_repair),
       }),
     ]
     const version = connected ? undefined : versionCheck(kind, lastError)
@@ -199,6 +200,12 @@ function peerFacts(item: StatusDocument, name: string): PeerFacts {
     clockSkewMs: Number(item.clock_skew_ms) || 0,
     canaryAgeMs: Number(item.replication_primary_canary_age_ms) || 0,
   }
+}
+
+function repairText(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return ''
+  const { reason, keys, found_at: found, repaired_at: repaired } = value as Record<string, unknown>
+  return `${reason}, found ${found}, ${repaired === '' ? 'under way' : `done ${repaired}`}, ${keys} keys`
 }
 
 const items = (value: unknown): StatusDocument[] => (Array.isArray(value) ? (value as StatusDocument[]) : [])

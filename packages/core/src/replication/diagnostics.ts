@@ -352,13 +352,16 @@ export interface RepairFacts {
   /** Comparisons on this link, and why the last one was. */
   rounds: number
   reason: string
+  /** The last repair, in words; "" for none. */
+  lastRepair: string
 }
 
 export function repairCheck(kind: ReplicationKind, facts: RepairFacts): Found {
-  const { guardFailures, streamFaults, rounds, reason } = facts
+  const { guardFailures, streamFaults, rounds, reason, lastRepair } = facts
   const about = { kind, subject: 'primary' }
   const counts = `${rounds} comparisons on this link, ${streamFaults} faults of the stream, ${guardFailures} failed proofs in a row`
-  const last = reason === '' ? '' : `; the last comparison: ${reason}`
+  const compared = reason === '' ? '' : `; the last comparison: ${reason}`
+  const last = compared + (lastRepair === '' ? '' : `; the last repair: ${lastRepair}`)
   if (guardFailures > 1) {
     const remedy =
       'A repair did not help: reindex this cluster, then the primary (sys/replication/reindex), and check the storages.'

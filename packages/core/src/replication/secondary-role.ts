@@ -1,5 +1,12 @@
 /** A running secondary of one kind: follows its primary, and carries requests to it. */
-import { type HeartbeatStatus, NO_POSITION, type Plain, type Position, type VersionRange } from '@lockstep/replication'
+import {
+  type HeartbeatStatus,
+  NO_POSITION,
+  type Plain,
+  type Position,
+  type Repair,
+  type VersionRange,
+} from '@lockstep/replication'
 import {
   acceptTagged,
   type FollowHandle,
@@ -91,6 +98,11 @@ export interface UpstreamFacts {
   lastError: string
   handover: HandoverRecord | undefined
   handedTo: readonly HandoverResult[]
+}
+
+/** Times as RFC 3339; `repaired_at` is "" while the repair is under way. */
+function shownRepair({ reason, from, to, keys, at, repairedAt }: Repair): Record<string, unknown> {
+  return { reason, after_wal: from, to_wal: to, keys, found_at: rfc3339(at), repaired_at: rfc3339(repairedAt) }
 }
 
 const NEVER_STARTED = { state: 'idle', connection_state: 'shutdown' }
@@ -235,6 +247,7 @@ export function secondaryRole(
         diff_rounds: status.rounds,
         guard_failures: status.guardFailures,
         stream_faults: status.streamFaults,
+        ...(status.lastRepair === null ? {} : { last_repair: shownRepair(status.lastRepair) }),
         last_error: status.lastError,
         protocol: status.protocol,
       }

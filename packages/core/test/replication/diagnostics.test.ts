@@ -282,7 +282,7 @@ test('what cannot be waited for: expiry, cap, faults, versions, sealed nodes', (
   expect(logCheck({ ...log, consumers: [{ ...behind, ageMs: 800 }] })).toMatchObject({ cause: 'age_near' })
   expect(logCheck({ ...log, consumers: [{ ...behind, ageMs: 960 }] })).toMatchObject({ status: 'critical' })
   expect(logCheck({ ...log, consumers: [{ ...behind, index: 5 }] })).toMatchObject({ cause: 'cap_passed' })
-  const repair = { guardFailures: 0, streamFaults: 0, rounds: 1, reason: 'new' }
+  const repair = { guardFailures: 0, streamFaults: 0, rounds: 1, reason: 'new', lastRepair: '' }
   expect(repairCheck('dr', repair).status).toBe('ok')
   expect(repairCheck('dr', { ...repair, streamFaults: 1 })).toMatchObject({ status: 'warning', cause: 'repaired' })
   expect(repairCheck('dr', { ...repair, guardFailures: 2 })).toMatchObject({ cause: 'repeated_repair' })
