@@ -452,3 +452,34 @@ test('a new secondary shows that it is bootstrapping until its first sync is ove
     reasons: expect.arrayContaining(['its sync with the primary is not complete']),
   })
 })
+
+test('disabled on either end: the secondary stands alone with its data, the primary cuts its secondaries off', async () => {
+  const primary = await started()
+  await primary.ask('update', 'sys/mounts/kv', { type: 'kv' })
+  await primary.ask('update', 'kv/a', { n: 1 })
+  await primary.change('sys/replication/performance/primary/enable')
+  const [us, eu] = [await started(), await started()]
+  for (const [id, node] of Object.entries({ us, eu })) {
+    await link(primary, node, 'performance', id)
+    await inSync(primary, node, 'performance')
+    node.token = await generate(node, 'root')
+  }
+  expect(await us.change('sys/replication/performance/secondary/disable')).toBe('changed')
+  expect(await us.status('performance')).toEqual({ mode: 'disabled' })
+  expect((await us.ask('read', 'kv/a')).data).toEqual({ n: 1 })
+  expect(await us.ask('update', 'kv/b', { of: 'its own' })).toMatchObject({ status: 204 })
+  expect((await primary.ask('read', 'kv/b')).data ?? null).toBeNull()
+
+  const { cluster_id: before } = await primary.status('performance')
+  expect(await primary.change('sys/replication/performance/primary/disable')).toBe('changed')
+  await waitFor('the link to end', async () => (await eu.status('performance')).connection_state !== 'ready')
+  expect((await eu.ask('read', 'kv/a')).data).toEqual({ n: 1 })
+  // Enabled again it is another set: its secondaries are activated anew.
+  await primary.change('sys/replication/performance/primary/enable')
+  const { cluster_id: after, known_secondaries } = await primary.status('performance')
+  expect(after).not.toBe(before)
+  expect(known_secondaries).toEqual([])
+  const token = await activationToken(primary, 'performance', 'eu')
+  const update = 'sys/replication/performance/secondary/update-primary'
+  await expect(eu.change(update, { token })).rejects.toThrow('another replication set')
+})

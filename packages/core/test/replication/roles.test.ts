@@ -127,6 +127,7 @@ test('the status documents, field by field', async () => {
         state: expect.any(String),
         last_acknowledged_wal: expect.any(Number),
         in_flight_bytes: expect.any(Number),
+        ...{ protocol: expect.any(Number), last_error: expect.any(String) },
       },
     ],
   })
@@ -139,7 +140,7 @@ test('the status documents, field by field', async () => {
     primaries: [peer],
     ...{ lag_ms: expect.any(Number), primary_head_wal: expect.any(Number) },
     ...{ last_diff_reason: expect.any(String), last_error: expect.any(String) },
-    ...{ diff_rounds: expect.any(Number), guard_failures: 0, stream_faults: 0 },
+    ...{ diff_rounds: expect.any(Number), guard_failures: 0, stream_faults: 0, protocol: expect.any(Number) },
   })
   expect(there.merkle_root).toBe(here.merkle_root)
   const { body } = await secondary.core.health()
