@@ -4,8 +4,8 @@
  *
  * Bytes are those of the frames on a link. "reconciliation" is everything but the fetched entries: roots, nodes, sketches and
  * the key ids asked for, in both directions. A round trip is: all that the secondary has to say, then all that the primary answers.
- *  CPU seconds are of both sessions together, on one thread, with the packing of
- * frames and the hashing of what is stored; "longest step" is the longest time one message took at either end, on the clock.
+ * CPU seconds are of both ends together, on one thread, with the packing of frames and the hashing of what is stored. "longest step" is
+ * the longest time that one message took at either end, on the clock.
  */
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
@@ -84,6 +84,7 @@ function reconcile(sketches) {
   })
   const toPrimary = []
   const toSecondary = []
+  const applied = []
   const types = {}
   let bytes = 0
   let entryBytes = 0
@@ -121,7 +122,7 @@ function reconcile(sketches) {
           secondaryForest.set(partitionId(of), keyIdOf(key), leafDigestOf(key, value))
           entries++
         }
-        stepSecondary({ type: 'applied', id: effect.id })
+        applied.push({ type: 'applied', id: effect.id })
       }
     }
   }
@@ -129,6 +130,7 @@ function reconcile(sketches) {
     const start = performance.now()
     run()
     longest = Math.max(longest, performance.now() - start)
+    for (let event = applied.shift(); event; event = applied.shift()) stepSecondary(event)
   }
 
   const cpuBefore = process.cpuUsage()
