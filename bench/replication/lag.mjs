@@ -2,11 +2,12 @@
  * What replication costs the primary, and how far secondaries lag: writes per second with the log off, and as a primary with 0, 1 and 2
  * secondaries, then the lag at half of the rate with two. The primary has one CPU to itself, the secondaries and the rest another.
  *
- *   node bench/replication/lag.mjs [--seconds 4] [--rounds 3] [--keys 5000] [--value-bytes 250] [--concurrency 256] [--cpu 0 --other-cpu 1]
+ *   node bench/replication/lag.mjs [--seconds 4] [--rounds 3] [--rate 5000] [--keys 5000] [--value-bytes 250] [--concurrency 256] [--cpu 0 --other-cpu 1]
  *
  * Rounds alternate between the configurations, so that what else the machine does hits all of them. Prints a table on stderr and one
  * line of JSON on stdout.
  */
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,6 +19,7 @@ import { percentile } from './read-lag.mjs'
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '4' },
+    rate: { type: 'string', default: '5000' },
     rounds: { type: 'string', default: '3' },
     keys: { type: 'string', default: '5000' },
     'value-bytes': { type: 'string', default: '250' },
@@ -32,24 +34,27 @@ const seconds = Number(values.seconds)
 const shape = { keys: Number(values.keys), valueBytes: Number(values['value-bytes']), mounts: 4 }
 const load = { ...shape, concurrency: Number(values.concurrency) }
 const directory = await mkdtemp(join(tmpdir(), 'lockstep-lag-'))
+// On machines of their own the secondaries would not share the primary's disk; here they sync to memory.
+const secondaryDirectory = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'lockstep-lag-'))
 const processes = []
 
-const start = async (name, cpu, nodeArgs = []) => {
-  await mkdir(join(directory, name), { recursive: true })
-  const started = await startProcess({ name, directory: join(directory, name), cpu, nodeArgs })
+const start = async (name, parent, cpu) => {
+  await mkdir(join(parent, name), { recursive: true })
+  const nodeArgs = values['node-args'].split(' ').filter(Boolean)
+  const started = await startProcess({ name, directory: join(parent, name), cpu, nodeArgs })
   processes.push(started)
   return started
 }
 const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1]
 
 try {
-  const primary = await start('primary', values.cpu, values['node-args'].split(' ').filter(Boolean))
+  const primary = await start('primary', directory, values.cpu)
   await primary.call('fill', { count: shape.keys, ...shape })
   const set = await replicationSet()
   const port = await primary.call('serve', set.primary)
   const secondaries = []
   for (const id of ['one', 'two']) {
-    const secondary = await start(id, values['other-cpu'], values['node-args'].split(' ').filter(Boolean))
+    const secondary = await start(id, secondaryDirectory, values['other-cpu'])
     const follow = { port, ...(await set.secondary(id)) }
     let following = false
     secondaries.push({
@@ -77,9 +82,10 @@ try {
       await primary.call('keepLog', keepLog)
       for (const [at, secondary] of secondaries.entries()) await secondary.follow(at < attached)
       await primary.call('write', { ...load, seconds: 0.5 })
+      rates[place].push((await primary.call('write', { ...load, seconds })).rate)
+      // At one rate for all: how much a write costs depends on how many go to the disk together.
       const before = primary.cpuSeconds()
-      const { rate } = await primary.call('write', { ...load, seconds })
-      rates[place].push(rate)
+      const { rate } = await primary.call('write', { ...load, rate: Number(values.rate), seconds })
       costs[place].push(((primary.cpuSeconds() - before) / (rate * seconds)) * 1e6)
     }
   }
@@ -90,9 +96,12 @@ try {
     const rate = median(rates[place])
     const cost = median(costs[place])
     found.configurations.push({ title, rate, rates: rates[place], cpuMicroseconds: cost })
-    rows.push([title, `${whole(rate)} /s`, `${((rate / base - 1) * 100).toFixed(1)} %`, `${cost.toFixed(1)} µs`])
+    const change = (now, before) => `${((now / before - 1) * 100).toFixed(1)} %`
+    rows.push([title, `${whole(rate)} /s`, change(rate, base), `${cost.toFixed(1)} µs`, change(cost, median(costs[0]))])
   }
-  console.error(table(['writes', 'rate', 'to log off', 'CPU per write'], rows))
+  console.error(
+    table(['writes', 'rate', 'to log off', `CPU per write at ${whole(Number(values.rate))}/s`, 'to log off'], rows),
+  )
 
   for (const secondary of secondaries) await secondary.follow(true)
   const rate = median(rates[3]) / 2
@@ -104,7 +113,7 @@ try {
     record: true,
   })
   const used = processes.map((each, at) => each.cpuSeconds() - before[at])
-  const cpuOf = (at) => (used[at] / samples.length) * 1e6
+  const cpuOf = (at) => (used[at] / (rate * Number(values['lag-seconds']))) * 1e6
   found.lag = { rate, cpuMicroseconds: processes.map((_, at) => cpuOf(at)), secondaries: [] }
   for (const secondary of secondaries) {
     await untilInSync(primary, secondary)
@@ -126,5 +135,5 @@ try {
   console.log(JSON.stringify(found))
 } finally {
   for (const each of processes.reverse()) await each.stop()
-  await rm(directory, { recursive: true, force: true })
+  for (const made of [directory, secondaryDirectory]) await rm(made, { recursive: true, force: true })
 }
