@@ -67,11 +67,11 @@ export function simulatedDisk({ kernel, name, onDurable, crash }: DiskComponents
     kernel.trace(`${name} disk: checksum mismatch`)
     return error('EIO', 'checksum mismatch')
   }
-  const durable = (batch: Batch) => {
+  const durable = (batch: Batch, operations: readonly WriteOperation[]) => {
     batch.synced = true
     if (batch.told) return
     batch.told = true
-    onDurable(decodeBatch(batch.bytes)!)
+    onDurable(operations)
   }
 
   const afterCrash = (): void => {
@@ -134,7 +134,7 @@ export function simulatedDisk({ kernel, name, onDurable, crash }: DiskComponents
           file.pop()
           break
         }
-        durable(batch)
+        durable(batch, operations)
         apply(batch, operations)
       }
 
@@ -173,10 +173,10 @@ export function simulatedDisk({ kernel, name, onDurable, crash }: DiskComponents
           broken = true
           throw error('EIO', 'sync failed')
         }
-        durable(batch)
-        apply(batch, decodeBatch(batch.bytes)!)
+        durable(batch, operations)
+        apply(batch, operations)
         // Durable, and the process dies before it hears of it.
-        await step(0)
+        if (stepsLeft < Number.POSITIVE_INFINITY) await step(0)
         if (random.chance(faults.inDoubt)) throw error('EIO', 'the answer was lost')
       }
 

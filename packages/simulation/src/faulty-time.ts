@@ -80,7 +80,12 @@ export async function faultyTime(world: World): Promise<void> {
   })
   during(700, () => {
     checks.wholeState(random.pick(all))
-    checks.retention(random.pick(all), world.settings.logBytes)
+    const primary = random.pick(all)
+    const trimmed = primary.node?.store.log.trim() ?? Promise.resolve()
+    trimmed.then(
+      () => checks.retention(primary, world.settings.logBytes),
+      (error) => kernel.trace(`${primary.name} trim: ${(error as Error).message}`),
+    )
   })
 
   // ------------------------------------------------------- mounts and filters
@@ -228,4 +233,4 @@ export async function faultyTime(world: World): Promise<void> {
 }
 
 /** Drop, duplicate and reorder what TLS would not let through. Needs a protocol that finds it out. */
-const RAW_LINKS = false
+const RAW_LINKS = true

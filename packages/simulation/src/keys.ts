@@ -12,6 +12,7 @@ export interface Filter {
   paths: string[]
 }
 
+const DATA = 'logical/'
 export const MOUNT_RECORDS = 'core/mounts/'
 export const LOCAL_MOUNT_RECORDS = 'core/local-mounts/'
 /** Travels with the cluster to its DR secondary. */
@@ -37,9 +38,9 @@ export function classOf(key: string): 'replicated' | 'local' | 'ignored' {
 
 /** Uuid of the mount that the key belongs to; undefined for the core. */
 export function mountOf(key: string): string | undefined {
-  const parts = key.split('/')
-  if (parts[0] === 'logical') return parts[1]
-  return key.startsWith(MOUNT_RECORDS) || key.startsWith(LOCAL_MOUNT_RECORDS) ? parts[2] : undefined
+  if (key.startsWith(DATA)) return key.slice(DATA.length, key.indexOf('/', DATA.length))
+  if (key.startsWith(MOUNT_RECORDS)) return key.slice(MOUNT_RECORDS.length)
+  return key.startsWith(LOCAL_MOUNT_RECORDS) ? key.slice(LOCAL_MOUNT_RECORDS.length) : undefined
 }
 
 export function filterAllows(filter: Filter | undefined, path: string | undefined): boolean {
