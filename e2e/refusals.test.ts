@@ -218,5 +218,6 @@ describe('the cluster port', () => {
 
 test('after all that, a good token still works', async () => {
   await linkSecondary(primary, victim, 'performance', 'good')
-  expect((await replicationStatus(victim, 'performance')).mode).toBe('secondary')
+  // Once its first sync is over.
+  await waitFor('the role', async () => (await replicationStatus(victim, 'performance')).mode === 'secondary')
 })
