@@ -264,6 +264,27 @@ describe('disaster recovery', () => {
     }
   })
 
+  test('a batch token for one path is refused on every other', async () => {
+    const token = await batch('path "sys/replication/dr/secondary/promote" { capabilities = ["update"] }')
+    const fields = { dr_operation_token: token, dry_run: true }
+    expect(await dr.ask('update', promote, fields, anonymous)).toMatchObject({
+      status: 200,
+      data: { mode: 'secondary' },
+    })
+    for (const name of [
+      'disable',
+      'update-primary',
+      'operation-token/delete',
+      'unreplicated',
+      'unreplicated/x/entry',
+    ]) {
+      const path = `sys/replication/dr/secondary/${name}`
+      const answer = await dr.ask('update', path, { dr_operation_token: token, token: '' }, anonymous)
+      expect(answer, name).toMatchObject({ code: 'CORE_PERMISSION_DENIED' })
+    }
+    expect((await dr.status('dr')).mode).toBe('secondary')
+  })
+
   test('a root token of the primary is one', async () => {
     const path = 'sys/replication/dr/secondary/operation-token/delete'
     expect(await dr.ask('update', path, { dr_operation_token: primary.token }, anonymous)).toMatchObject({
