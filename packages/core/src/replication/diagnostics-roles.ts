@@ -174,15 +174,24 @@ export function diagnostician(components: DiagnosticsComponents): Diagnostician 
     })
   }
 
+  async function diagnose(): Promise<Diagnosis> {
+    const parts = await Promise.all([
+      ...KINDS.map(ofKind),
+      components.nodes?.().then(nodesCheck) ?? nodesCheck(undefined),
+    ])
+    const found = parts.flat()
+    found.push(ofLog(), storageCheck(components.storage(), clock.now()))
+    return diagnosis(found, clock.now())
+  }
+
+  let running: Promise<Diagnosis> | undefined
   return {
-    async diagnose() {
-      const parts = await Promise.all([
-        ...KINDS.map(ofKind),
-        components.nodes?.().then(nodesCheck) ?? nodesCheck(undefined),
-      ])
-      const found = parts.flat()
-      found.push(ofLog(), storageCheck(components.storage(), clock.now()))
-      return diagnosis(found, clock.now())
+    // Whoever asks while one is made gets that one: the primary is not to be dialled as often as somebody asks.
+    diagnose() {
+      running ??= diagnose().finally(() => {
+        running = undefined
+      })
+      return running
     },
   }
 }

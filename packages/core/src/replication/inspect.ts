@@ -87,6 +87,7 @@ export async function inspectSecondary(
   const unexpected = new Map<string, Inspection['unexpected'][number]>()
   let heard: Heard | undefined
   let error = ''
+  let linked = true
 
   const expectedOf = (partition: string): Side => (ships(view, partition) ? sideOf(store, partition) : NOTHING)
   const pending = (): string[] => [...rows.values()].filter(({ settling }) => settling).map(idOf)
@@ -98,6 +99,7 @@ export async function inspectSecondary(
       heard = await askAll(secondary)
     } catch (reason) {
       error = (reason as Error).message
+      linked = isLinked(reason)
       break
     } finally {
       record.stop()
@@ -151,7 +153,7 @@ export async function inspectSecondary(
   return {
     id,
     kind,
-    connected: heard !== undefined,
+    connected: linked,
     error,
     view_in_force: heard === undefined ? null : heard.view === view.id,
     cursor: heard?.cursor ?? null,
@@ -264,6 +266,12 @@ function sideOf({ forest }: Pick<Inspected, 'forest'>, partition: string): Side 
 
 function sideOfHeld(held: HeldPartition | undefined): Side {
   return held === undefined ? NOTHING : { keys: held.keys, digest: hex(held.digest) }
+}
+
+/** Any answer, also one that says no or is malformed, came over a link; an older secondary does not know the question. */
+function isLinked(error: unknown): boolean {
+  const { code } = error as { code?: unknown }
+  return code !== undefined && code !== 'REPLICATION_DISCONNECTED'
 }
 
 const idOf = ({ class: storageClass, uuid }: InspectedPartition): string => `${storageClass}/${uuid}`

@@ -1,7 +1,7 @@
 // What secondaries hold, proved against what they should hold.
 
 import type { Plain } from '@lockstep/replication'
-import { filteredView, type LoggedStore, loggedStore } from '@lockstep/replication-driver'
+import { filteredView, LinkError, type LoggedStore, loggedStore } from '@lockstep/replication-driver'
 import { memoryEngine, memoryStore, type Store } from '@lockstep/storage'
 import { afterEach, describe, expect, test } from 'vitest'
 import { inspectSecondary } from '../../src/replication/inspect.ts'
@@ -291,6 +291,16 @@ describe('two stores', () => {
     const report = await inspectSecondary(here, { ...secondary, request }, noPause)
     expect(report).toMatchObject({ settled: true, proven: true, cursor: { index: at.index } })
     expect(at.index).toBe(here.log.head().index - 1)
+  })
+
+  test('a secondary that does not know the question is connected, and nothing is proven', async () => {
+    const here = await opened()
+    await here.put('open/a', Buffer.from('1'))
+    const { secondary } = answering(here, () => here.log.head())
+    const request = () => Promise.reject(new LinkError('REPLICATION_REMOTE', 'unknown request inspect', 'failed'))
+    const report = await inspectSecondary(here, { ...secondary, request }, noPause)
+    expect(report).toMatchObject({ connected: true, proven: false, settled: false, error: 'unknown request inspect' })
+    expect(row(report, 'open/')).toMatchObject({ held: null, equal: null })
   })
 
   test('more partitions than fit one answer come in pages, and a sync under way is no proof', async () => {
