@@ -166,6 +166,10 @@ export function checks(
         state.acknowledged = undefined
         state.excused = false
         break
+      case 'hello':
+        // It may have stored more than it ever acknowledged.
+        state.acknowledged = message.cursor ? { primary: primaryName, index: message.cursor.index } : undefined
+        break
       case 'ack': {
         const stored = find(secondary).shadow.position(link.kind as LinkKind)?.cursor
         if (!stored || stored.index < message.cursor.index) {

@@ -24,8 +24,8 @@ export async function faultyTime(world: World): Promise<void> {
   const { kernel, network, clusters, operator, clients, checks, held } = world
   const { random } = kernel
   const plan: Plan = {
-    ms: random.between(4000, 12_000),
-    writeEvery: random.pick([30, 80, 200]),
+    ms: random.between(3000, 9000),
+    writeEvery: random.pick([40, 80, 200]),
     faultEvery: random.pick([300, 800, 2000]),
     crashes: random.chance(0.6),
     cuts: random.chance(0.6),

@@ -34,7 +34,7 @@ export interface SimulationWorker {
 export function simulationWorker(plantedBug?: string): SimulationWorker {
   const planting = plantedBug === undefined ? [] : ['--import', new URL('./plant-bug.js', import.meta.url).href]
   const child: ChildProcess = fork(new URL('./worker.js', import.meta.url), {
-    execArgv: planting,
+    execArgv: ['--max-semi-space-size=32', ...planting],
     env: { ...process.env, LOCKSTEP_PLANTED_BUG: plantedBug ?? '' },
   })
   return {
