@@ -405,7 +405,7 @@ async function forgetUpstream(transaction: Transaction, kind: ReplicationKind): 
   await forgetRole(transaction, kind)
   await transaction.delete(roleKeys.cursor(kind))
   await transaction.delete(roleKeys.addresses(kind))
-  if (kind === 'dr') await transaction.delete(roleKeys.operationToken)
+  await transaction.delete(kind === 'dr' ? roleKeys.operationToken : roleKeys.followedEpoch)
 }
 
 function enabledAlready(kind: ReplicationKind): CoreError {

@@ -76,6 +76,8 @@ export const roleKeys = {
   /** Primary addresses heard over the link. */
   addresses: (kind: ReplicationKind): string => `core/primary-addrs/${kind === 'dr' ? 'dr' : 'perf'}`,
   operationToken: 'core/replication/dr-operation-token',
+  /** Goes to the DR secondary, as the position does not. */
+  followedEpoch: 'core/cluster/replicated/followed-epoch',
   /** Like the role they belong to: those of performance promotions go to the DR secondary. */
   receipts: (kind: ReplicationKind): string => `${base[kind]}receipts/`,
   /** What the primary said was its last record. */
@@ -109,6 +111,9 @@ export interface RoleRecords {
   fenced(kind: ReplicationKind): Promise<FencedRecord | undefined>
   saveFenced(kind: ReplicationKind, record: FencedRecord): Promise<void>
   removeFenced(kind: ReplicationKind): Promise<void>
+  /** The highest that was followed in the performance set; 0 = none is known. */
+  followedEpoch(): Promise<number>
+  saveFollowedEpoch(epoch: number): Promise<void>
   /** Forgets the set: its secondaries and filters. */
   clear(kind: ReplicationKind): Promise<void>
 }
@@ -121,6 +126,8 @@ export function roleRecords(storage: Storage): RoleRecords {
   return {
     role: async (kind) => (await read<RoleRecord>(roleKeys.info(kind))) ?? { mode: 'disabled' },
     saveRole: (kind, record) => write(roleKeys.info(kind), record),
+    followedEpoch: async () => (await read<{ epoch: number }>(roleKeys.followedEpoch))?.epoch ?? 0,
+    saveFollowedEpoch: (epoch) => write(roleKeys.followedEpoch, { epoch }),
     async secondaries(kind) {
       const prefix = roleKeys.secondaries(kind)
       const found = await Promise.all((await names(prefix)).map((name) => read<KnownSecondary>(prefix + name)))

@@ -18,6 +18,7 @@ import { diagnostician } from './diagnostics-roles.ts'
 import type { AuthorizesDr } from './dr-authorization.ts'
 import type { FencedRecord } from './fencing.ts'
 import { filterHere } from './filter-here.ts'
+import { carryFollowedEpoch } from './followed-epoch.ts'
 import { followedLog } from './followed-log.ts'
 import { forwardError } from './forward-error.ts'
 import { decodeForwardedAnswer, encodeForwardedRequest, FORWARD, type ForwardedRequest } from './forwarded-request.ts'
@@ -130,6 +131,7 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     return members
   }
 
+  if (stored.performance.mode === 'secondary') await carryFollowedEpoch(records, store.logged, stored.performance)
   const receipts = promotionReceipts(unsealed.barrier)
   const kept = unreplicated({ logged: store.logged, barrier: unsealed.barrier, keyring: () => unsealed.keyring() })
   const left = await loadLeft({ records, unreplicated: kept, store, stored })
@@ -182,6 +184,15 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
     )
   }
 
+  const onEpoch = (epoch: number): void => {
+    records
+      .followedEpoch()
+      .then((kept) => (epoch > kept ? records.saveFollowedEpoch(epoch) : undefined))
+      .catch((error: unknown) =>
+        log.warn('the epoch that is followed could not be kept', { epoch, error: String(error) }),
+      )
+  }
+
   function start(): void {
     if (KINDS.some((kind) => stored[kind].mode !== 'disabled')) probing = canary(unsealed.barrier, clock, log, onProbe)
     KINDS.forEach((kind, index) => {
@@ -197,6 +208,7 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
           {
             ...{ ...shared, onAddresses, keyring: () => unsealed.keyring() },
             onHandover: (handover) => records.saveHandover(kind, handover),
+            ...(kind === 'performance' ? { onEpoch } : {}),
           },
           kind,
           record,

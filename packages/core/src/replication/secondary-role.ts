@@ -52,6 +52,8 @@ export interface SecondaryRoleComponents {
   resolve?: boolean | undefined
   /** The primary told of addresses other than those known. */
   onAddresses(addresses: string[]): void
+  /** A later epoch is followed than before. Told once for each, and for the first. */
+  onEpoch?(epoch: number): void
   keyring: Unsealed['keyring']
   /** The primary was demoted and told which record was its last. Durable when resolved. */
   onHandover(handover: HandoverRecord): Promise<void>
@@ -123,6 +125,7 @@ export function secondaryRole(
   let { handover } = init
   let synced = init.synced ?? true
   const memory = heardMemory(clock)
+  let epoch = 0
   const rejoining = record.led === undefined ? undefined : tellRejoined(record.led.epoch)
 
   const follower: FollowHandle | undefined =
@@ -147,6 +150,10 @@ export function secondaryRole(
             },
             onState: (status) => {
               compared(status)
+              if (status.position.epoch > epoch) {
+                epoch = status.position.epoch
+                components.onEpoch?.(epoch)
+              }
               memory.observe(status)
               rejoining?.(status)
             },
