@@ -46,6 +46,6 @@ export function waitUntilInSync(
       const want = options.sameRoot === false ? undefined : here.merkle_root
       return want === undefined || want === there.merkle_root ? there : false
     },
-    { timeoutMs: options.timeoutMs ?? 30_000 },
+    { timeoutMs: options.timeoutMs ?? 60_000 },
   )
 }

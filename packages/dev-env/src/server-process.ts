@@ -32,7 +32,7 @@ export function startServerProcess(
     const timer = setTimeout(() => {
       child.kill('SIGKILL')
       reject(new Error(`server did not start in time:\n${output}`))
-    }, options.timeoutMs ?? 30_000)
+    }, options.timeoutMs ?? 60_000)
     const keep = (chunk: Buffer): void => {
       log?.write(chunk)
       output = (output + chunk.toString('utf8')).slice(-256 * 1024)

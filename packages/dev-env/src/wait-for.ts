@@ -1,10 +1,10 @@
-/** Calls `probe` until it gives something other than undefined or false. Rejects after `timeoutMs` (default 20 s) with the last error. */
+/** Calls `probe` until it gives something other than undefined or false. Rejects after `timeoutMs` (default 60 s) with the last error. */
 export async function waitFor<T>(
   what: string,
   probe: () => Promise<T | undefined | false> | T | undefined | false,
   options: { timeoutMs?: number; intervalMs?: number } = {},
 ): Promise<T> {
-  const deadline = Date.now() + (options.timeoutMs ?? 20_000)
+  const deadline = Date.now() + (options.timeoutMs ?? 60_000)
   let cause: unknown
   for (;;) {
     try {
