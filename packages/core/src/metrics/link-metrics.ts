@@ -1,4 +1,5 @@
 /** What links between clusters are measured by. */
+import type { Repair } from '@lockstep/replication'
 import type { FollowStatus } from '@lockstep/replication-driver'
 import { BOOTSTRAP } from '../replication/bootstrap-reply.ts'
 import { FORWARD } from '../replication/forwarded-request.ts'
@@ -22,6 +23,9 @@ export function timedForward<T>(meter: Meter | undefined, work: () => Promise<T>
   return meter === undefined ? work() : meter.time('replication.rpc.client.forward', work)
 }
 
+/** What a repair can have been found by. */
+const REPAIRS: readonly Exclude<Repair['reason'], 'asked'>[] = ['guard', 'content', 'gap', 'repeated', 'history']
+
 export type OnTraffic = (direction: 'sent' | 'received', bytes: number) => void
 
 export function countTraffic(meter: Meter | undefined, kind: ReplicationKind): OnTraffic {
@@ -38,6 +42,8 @@ export function timeComparisons(
   let state = ''
   let since = 0
   let repairedAt = 0
+  // From the start, or a rate would miss the first one.
+  for (const reason of REPAIRS) meter?.count('replication.repairs', 0, { kind, reason })
   return ({ state: next, lastRepair }) => {
     // What an operator asked for is no repair.
     if (lastRepair !== null && lastRepair.repairedAt > repairedAt && lastRepair.reason !== 'asked') {
