@@ -4,10 +4,10 @@
  * role or the new one, with all that belongs to it.
  */
 import { randomUUID } from 'node:crypto'
+import { writeJson } from '@lockstep/backend'
 import type { Keyring } from '@lockstep/barrier'
 import { createReplicationCa, issuePrimaryServer } from '@lockstep/bootstrap'
 import { decodePosition, encodePosition } from '@lockstep/replication'
-import { recordsAfter } from '@lockstep/replication-driver'
 import { type Transaction, transact } from '@lockstep/storage'
 import { copyClusterIdentity } from '../cluster-identity.ts'
 import { type Clock, CoreError, type Log } from '../contracts.ts'
@@ -19,13 +19,14 @@ import { type Activation, fetchBootstrap, redeemToken } from './activate.ts'
 import { activationKeyPath, activationKeys } from './activation-keys.ts'
 import { keyringOf, opensAll, sealedAnew, throughBarrier } from './adopt-keyring.ts'
 import type { BootstrapReply } from './bootstrap-reply.ts'
-import { cursorOf, cursorRecord } from './cursor-record.ts'
+import { cursorRecord } from './cursor-record.ts'
 import { HANDOVER_WAIT_MS } from './handover.ts'
+import { keepUnreplicated } from './keep-unreplicated.ts'
 import type { ReplicationManager } from './manager.ts'
 import { answeringAddress } from './primary-address.ts'
 import type { PrimaryRole } from './primary-role.ts'
 import { judgePromotion, type PromotionFacts, type PromotionJudgement, receiptOf, shownJudgement } from './promotion.ts'
-import { departure, type PromotionReceipt, promotionReceipts } from './receipts.ts'
+import { type PromotionReceipt, promotionReceipts } from './receipts.ts'
 import {
   type PrimaryRecord,
   type ReplicationKind,
@@ -267,6 +268,7 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
           await lifeCycle.adopt(reply, async (next, previous) => {
             await copyClusterIdentity(previous, next)
             await promotionReceipts(next).save(kind, reply.promotions)
+            await writeJson(next, roleKeys.bootstrapping(kind), true)
             await roleRecords(next).saveRole(kind, record)
           })
           log.info('the replication role has changed', { kind, mode: 'secondary' })
@@ -345,7 +347,7 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
           if (lost !== undefined) await unreplicated.saveHeader(transaction, lost)
         }
         const keepLost = async ({ logged }: ClusterStore): Promise<void> => {
-          lost = await unreplicatedWrites(kind, record, logged, reply.promotions)
+          lost = await keepUnreplicated({ unreplicated, logged, clock, log }, kind, record, reply.promotions)
           if (lost !== undefined) log.warn('writes that were never replicated are kept', { kind, ...shownSet(lost) })
         }
         const carryOut = store(kind, next, also, keepLost, keyring)
@@ -355,37 +357,6 @@ export function roleChanges(components: RoleChangesComponents): RoleChanges {
     end() {
       ended = true
     },
-  }
-
-  /**
-   * Before another primary's state replaces it: what this cluster holds and that primary never got. The log of a former primary tells
-   * it record by record; else what the first comparison replaces is kept.
-   */
-  async function unreplicatedWrites(
-    kind: ReplicationKind,
-    { credentials, led }: SecondaryRecord,
-    logged: ClusterStore['logged'],
-    promotions: readonly PromotionReceipt[],
-  ): Promise<UnreplicatedSet | undefined> {
-    const now = clock.now()
-    if (credentials === null && led !== undefined) {
-      const receipt = departure(promotions, led.epoch)
-      const found = receipt?.from ? await recordsAfter(logged.log, cursorOf(receipt.from)) : 'unknown'
-      const newest = promotions.reduce((epoch, receipt) => Math.max(epoch, receipt.epoch), led.epoch)
-      const id = `${receipt?.epoch ?? newest}-${led.index}`
-      if (typeof found === 'object') return unreplicated.capture(kind, id, found, now)
-      log.warn("this cluster's log cannot tell which of its writes were never replicated", { kind, reason: found })
-      return unreplicated.begin(kind, id, now)
-    }
-    // A secondary may have come further than the one that was promoted.
-    const stored = await logged.get(roleKeys.cursor(kind))
-    const cursor = stored && decodePosition(stored).cursor
-    if (!cursor) return undefined
-    const later = promotions.filter(({ epoch }) => epoch > cursor.epoch)
-    if (later.length === 0) return undefined
-    const from = departure(promotions, cursor.epoch)?.from
-    if (from && from.epoch === cursor.epoch && from.index >= cursor.index) return undefined
-    return unreplicated.begin(kind, `${later[0]!.epoch}-${cursor.index}-followed`, now)
   }
 }
 
@@ -405,6 +376,7 @@ async function forgetUpstream(transaction: Transaction, kind: ReplicationKind): 
   await forgetRole(transaction, kind)
   await transaction.delete(roleKeys.cursor(kind))
   await transaction.delete(roleKeys.addresses(kind))
+  await transaction.delete(roleKeys.bootstrapping(kind))
   await transaction.delete(kind === 'dr' ? roleKeys.operationToken : roleKeys.followedEpoch)
 }
 

@@ -37,7 +37,7 @@ export async function loadLeft(components: RoleLeftComponents): Promise<Record<R
       addresses: await records.heardAddresses(kind),
       handover: await records.handover(kind),
       preserve: (await unreplicated.list(kind)).find(({ open }) => open),
-      synced: record.led !== undefined || (position !== undefined && decodePosition(position).view !== ''),
+      synced: !(await records.bootstrapping(kind)) || (position !== undefined && decodePosition(position).view !== ''),
       handedTo: demoted ? await records.demotion(kind) : [],
     }
   }

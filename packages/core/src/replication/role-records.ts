@@ -80,6 +80,8 @@ export const roleKeys = {
   followedEpoch: 'core/cluster/replicated/followed-epoch',
   /** Like the role they belong to: those of performance promotions go to the DR secondary. */
   receipts: (kind: ReplicationKind): string => `${base[kind]}receipts/`,
+  /** There while the first sync after an activation is not known to be over. */
+  bootstrapping: (kind: ReplicationKind): string => `core/replication/bootstrapping/${kind}`,
   /** What the primary said was its last record. */
   handover: (kind: ReplicationKind): string => `core/replication/handover/${kind}`,
   /** How far each secondary came when this cluster was demoted. */
@@ -104,6 +106,7 @@ export interface RoleRecords {
   /** What the primary told of itself, best first; none when nothing was stored. */
   heardAddresses(kind: ReplicationKind): Promise<string[]>
   saveHeardAddresses(kind: ReplicationKind, addresses: string[]): Promise<void>
+  bootstrapping(kind: ReplicationKind): Promise<boolean>
   handover(kind: ReplicationKind): Promise<HandoverRecord | undefined>
   saveHandover(kind: ReplicationKind, handover: HandoverRecord): Promise<void>
   demotion(kind: ReplicationKind): Promise<HandoverResult[]>
@@ -147,6 +150,7 @@ export function roleRecords(storage: Storage): RoleRecords {
     removeFilter: (id) => storage.delete(roleKeys.filters + id),
     heardAddresses: async (kind) => (await read<string[]>(roleKeys.addresses(kind))) ?? [],
     saveHeardAddresses: (kind, addresses) => write(roleKeys.addresses(kind), addresses),
+    bootstrapping: async (kind) => (await storage.get(roleKeys.bootstrapping(kind))) !== undefined,
     handover: (kind) => read(roleKeys.handover(kind)),
     saveHandover: (kind, handover) => write(roleKeys.handover(kind), handover),
     demotion: async (kind) => (await read<HandoverResult[]>(roleKeys.demotion(kind))) ?? [],
