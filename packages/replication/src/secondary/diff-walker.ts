@@ -201,13 +201,14 @@ export function diffWalker(
         rootsAsked = true
         messages.push({ type: 'get-roots', round, after: rootsAfter })
       }
-      while (places.length > 0 && openNodes.size < NODE_REQUESTS && fetches.waitingKeys < WAITING_KEYS && !full()) {
-        messages.push(nextNodes())
-      }
+      // Before the nodes, as it may leave places to them.
       while (sketches && fetches.waitingKeys < WAITING_KEYS && !full()) {
         const message = sketches.next(descending())
         if (message === undefined) break
         messages.push(message)
+      }
+      while (places.length > 0 && openNodes.size < NODE_REQUESTS && fetches.waitingKeys < WAITING_KEYS && !full()) {
+        messages.push(nextNodes())
       }
       while (fetches.open < options.fetches && !full()) {
         const message = fetches.next(comparing())
