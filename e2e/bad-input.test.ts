@@ -443,7 +443,7 @@ describe('starting', () => {
     await writeFile(file, changed({ no_such_key: 1, telemetry: { statsd_address: 'x' } }))
     await cluster.start()
     expect(cluster.process.output()).toMatch(/\[WARN\].*unknown key no_such_key is ignored/)
-    expect(cluster.process.output()).toMatch(/\[WARN\].*telemetry is not supported and is ignored/)
+    expect(cluster.process.output()).toMatch(/\[WARN\].*the keys of telemetry have no effect/)
     expect((await cluster.client.read('kv/a')).body.data).toEqual({ kept: 'yes' })
     await cluster.stop()
     await writeFile(file, changed({}))

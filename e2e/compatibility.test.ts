@@ -58,7 +58,9 @@ const testFiles = new Map(
 )
 const covered = replication
   .split('\n')
-  .filter((line) => /^\| `/.test(line) && !line.includes('.test.ts`]'))
+  .filter(
+    (line) => (/^\| `/.test(line) || line.includes(' › ')) && line.startsWith('|') && !line.includes('.test.ts`]'),
+  )
   .map((line) => {
     const cells = line.split('|').map((cell) => cell.trim())
     return { row: cells.slice(1, 3).join(' '), test: cells.at(-2)! }
