@@ -352,6 +352,8 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
     },
 
     async start() {
+      // Two programs never share a disk.
+      if (node !== undefined || starting?.alive) return
       const process = kernel.process(name)
       starting = process
       const before = known.index
