@@ -102,7 +102,7 @@ export function clients(kernel: Kernel, checks: Checks): Clients {
 
     write(cluster) {
       const { node } = cluster
-      if (node === undefined || node.modes.dr === 'secondary') return
+      if (!node?.serving || node.modes.dr === 'secondary') return
       const count = random.chance(0.7) ? 1 : random.between(2, 4)
       const values: Write['values'] = new Map()
       const operations: WriteOperation[] = []

@@ -59,6 +59,8 @@ export interface Node {
   readonly modes: { performance: 'primary' | 'secondary' | 'disabled'; dr: 'primary' | 'secondary' | 'disabled' }
   readonly members: Map<string, Member>
   role: Role
+  /** Takes writes of clients: not while its role changes. */
+  serving: boolean
   follower: FollowHandle | undefined
   followedKind: LinkKind | undefined
 }
@@ -233,7 +235,7 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
     at.store.log.retain(`${kind}/${id}`, at.store.log.oldest() - 1)
   }
 
-  const startRoles = async (at: Node): Promise<void> => {
+  const loadRole = async (at: Node): Promise<void> => {
     const stored = await at.store.get(ROLE)
     if (stored !== undefined) at.role = JSON.parse(text(stored))
     const { dr, performance } = at.role
@@ -241,7 +243,12 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
     const isPrimary = leads && dr.mode !== 'secondary' && performance.mode !== 'secondary'
     at.modes.dr = dr.mode
     at.modes.performance = isPrimary ? 'primary' : performance.mode
-    if (isPrimary) {
+  }
+
+  const startRoles = async (at: Node): Promise<void> => {
+    await loadRole(at)
+    const { dr, performance } = at.role
+    if (at.modes.performance === 'primary') {
       for await (const [key, value] of at.store.scan({ prefix: MEMBERS })) {
         addMember(at, 'performance', key.slice(MEMBERS.length), JSON.parse(text(value)).filter)
       }
@@ -336,7 +343,17 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
       runtime: process.runtime,
     })
     const role: Role = { dr: { mode: 'disabled' }, performance: { mode: 'disabled' } }
-    return { process, store, classes, modes, members: new Map(), role, follower: undefined, followedKind: undefined }
+    return {
+      process,
+      store,
+      classes,
+      modes,
+      members: new Map(),
+      role,
+      serving: true,
+      follower: undefined,
+      followedKind: undefined,
+    }
   }
 
   const self: Cluster = {
@@ -367,6 +384,8 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
         )
       }
       await loadMounts(at)
+      // Before anyone can write.
+      await loadRole(at)
       starting = undefined
       node = at
       at.store.onChanged((keys, source) => {
@@ -495,6 +514,7 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
 
     async changeRole(change) {
       const at = current()
+      at.serving = false
       await stopRoles(at)
       try {
         const { modes } = at
@@ -503,6 +523,7 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
         await commit(at, [...writes, { type: 'put', key: ROLE, value: json(role) }])
       } finally {
         await startRoles(at)
+        at.serving = true
       }
     },
   }

@@ -127,7 +127,7 @@ async function run(): Promise<boolean> {
     for (const finding of findings) show(finding, values.bug)
     return findings.length === 0
   }
-  const clean = values.bug === undefined ? await many() : true
+  const clean = values.bug === undefined && count('seeds') > 0 ? await many() : true
   return values.mutations || values.bug !== undefined ? (await mutations()) && clean : clean
 }
 
