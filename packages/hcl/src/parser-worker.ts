@@ -134,8 +134,14 @@ function restWhenIdle(): void {
   idle.unref()
 }
 
-/** The parser says `At 3:14: message`, `3:14: message`, or a message alone. */
-function syntaxError(message: string): HclError {
+/**
+ * The parser says `At 3:14: message`, `3:14: message`, or a message alone. It repeats the key or token it stands at, which may be a value that
+ * lost its place, and those are nobody's to read in a log.
+ */
+function syntaxError(words: string): HclError {
+  const message = words
+    .replace(/key '[\s\S]*' expected/, 'after this key expected')
+    .replace(/(Unknown token: \S+ [A-Z]+) [\s\S]*/, '$1')
   const match = /^(?:At )?(\d+):(\d+): ([\s\S]*)$/.exec(message)
   if (match === null) return new HclError('HCL_SYNTAX', message)
   const [line, column] = [Number(match[1]), Number(match[2])]

@@ -55,6 +55,18 @@ describe('what it understands', () => {
 })
 
 describe('what it refuses', () => {
+  test.each([' "hunter2"', 'hunter2', 'a = hunter2', 'a = 1\n"hunter2" "x"\n', 'seal "hunter2" "it\'s"'])(
+    'a value that lost its place is not repeated: %j',
+    async (text) => {
+      const { message } = await parseHcl(text).then(
+        () => ({ message: 'accepted' }),
+        (error: Error) => error,
+      )
+      expect(message).toMatch(/^At \d+:\d+: (?:.*expected|Unknown token)/)
+      expect(message).not.toContain('hunter2')
+    },
+  )
+
   test.each<[string, number | undefined, number | undefined]>([
     ['x {', 1, 5],
     ['a = 1\nb = = 2', 2, 5],

@@ -313,7 +313,8 @@ test('a secondary, whatever the primary says: no exception, and nothing is store
       }
       step({ type: 'start' })
       for (const next of [...opening, ...messages]) step({ type: 'message', message: next })
-      expect(session.status(0).state === 'idle').toBe(closed || opening.length === 0)
+      // Without an opening the conversation may have one, or none.
+      if (closed || opening.length > 0) expect(session.status(0).state === 'idle').toBe(closed)
     }),
     runs,
   )
