@@ -25,3 +25,5 @@ process.on('message', async (job: Job) => {
   const report: Report = { ...sum, findings }
   process.send!(report)
 })
+
+process.on('disconnect', () => process.exit())
