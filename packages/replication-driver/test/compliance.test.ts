@@ -1,6 +1,7 @@
 import { RECORD_LIMITS } from '@lockstep/replication'
 import { memoryEngine, memoryStore } from '@lockstep/storage'
-import { storeCompliance } from '@lockstep/storage/compliance'
+import { type StoreFixture, storeCompliance } from '@lockstep/storage/compliance'
+import { storeModel } from '@lockstep/storage/compliance/model'
 import { describe, test } from 'vitest'
 import { type KeyClass, type LoggedStoreOptions, loggedStore } from '../src/index.ts'
 import { checkDisk, classify, open } from './fixture.ts'
@@ -13,22 +14,22 @@ const replicated = (key: string): KeyClass =>
 const mixed = (key: string): KeyClass =>
   Buffer.byteLength(key) > RECORD_LIMITS.keyBytes ? { class: 'ignored' } : classify(key)
 
-const suite = (options: Partial<LoggedStoreOptions>) =>
-  storeCompliance({
-    test,
-    async factory() {
-      const disk = memoryEngine()
-      const store = await open(disk, options)
-      return {
-        store,
-        reopen: () => open(disk, options),
-        dispose: async () => {
-          await store.close()
-          if (options.classify === mixed) await checkDisk(disk, mixed)
-        },
-      }
-    },
-  })
+const suite = (options: Partial<LoggedStoreOptions>) => {
+  const factory = async (): Promise<StoreFixture> => {
+    const disk = memoryEngine()
+    const store = await open(disk, options)
+    return {
+      store,
+      reopen: () => open(disk, options),
+      dispose: async () => {
+        await store.close()
+        if (options.classify === mixed) await checkDisk(disk, mixed)
+      },
+    }
+  }
+  storeCompliance({ test, factory })
+  storeModel({ ...{ test, factory }, runs: process.env.SLOW ? 2000 : 50 })
+}
 
 describe('all keys replicated', () => suite({ classify: replicated }))
 describe('all classes', () => suite({ classify: mixed }))

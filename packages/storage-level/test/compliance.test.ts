@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { optimisticStore, type Store, storeEngine } from '@lockstep/storage'
 import { leaderLockCompliance, type StoreFixture, storeCompliance } from '@lockstep/storage/compliance'
+import { storeModel } from '@lockstep/storage/compliance/model'
 import { describe, test } from 'vitest'
 import { levelLeaderLock, levelStore } from '../src/index.ts'
 
@@ -25,6 +26,7 @@ async function fixture(open: (path: string) => Promise<Store>): Promise<StoreFix
 
 describe('level store', () => {
   storeCompliance({ test, factory: () => fixture((path) => levelStore({ path })) })
+  storeModel({ test, factory: () => fixture((path) => levelStore({ path })) })
 })
 
 describe('optimistic store stacked on a level store', () => {
