@@ -68,6 +68,7 @@ export function decodeForwardedRequest(body: Plain): ForwardedRequest {
   if (!isTextMap(head.headers)) throw bad('headers')
   const caller = head.caller as ForwardedCaller | undefined
   if (caller !== undefined) {
+    if (!isRecord(caller)) throw bad('caller')
     for (const field of ['accessor', 'displayName', 'type', 'entityId', 'cubbyholeId'] as const) {
       if (typeof caller[field] !== 'string') throw bad(`caller.${field}`)
     }
@@ -95,12 +96,35 @@ export function decodeForwardedAnswer(body: Plain): ForwardedAnswer {
     | null
     | undefined
   const { epoch, index } = answer ?? {}
-  if (!isCount(epoch) || !isCount(index)) throw new CoreError('CORE_UNAVAILABLE', 'the primary gave a malformed answer')
+  if (!isCount(epoch) || !isCount(index)) throw malformedAnswer()
   const place: LogPlace = { epoch, index }
   if (!(answer?.response instanceof Uint8Array)) return { place, response: undefined }
-  const response: BackendResponse = decodeExactJson(answer.response)
-  if (answer.raw) response.raw = answer.raw
+  const response = responseOf(answer.response)
+  if (isRecord(answer.raw)) {
+    const { contentType, body: content } = answer.raw
+    if (typeof contentType !== 'string') throw malformedAnswer()
+    if (typeof content !== 'string' && !((content as unknown) instanceof Uint8Array)) throw malformedAnswer()
+    response.raw = { ...answer.raw, contentType, body: content }
+  }
   return { place, response }
+}
+
+function responseOf(bytes: Uint8Array): BackendResponse {
+  try {
+    const response = decodeExactJson(bytes)
+    if (isRecord(response)) return response
+  } catch {
+    // Falls through to the same error.
+  }
+  throw malformedAnswer()
+}
+
+function malformedAnswer(): CoreError {
+  return new CoreError('CORE_UNAVAILABLE', 'the primary gave a malformed answer')
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isCount(value: unknown): value is number {
@@ -111,7 +135,8 @@ function part(body: Plain, name: string): Record<string, unknown> {
   const bytes = (body as Record<string, unknown> | null)?.[name]
   if (bytes instanceof Uint8Array) {
     try {
-      return decodeExactJson(bytes)
+      const decoded = decodeExactJson(bytes)
+      if (isRecord(decoded)) return decoded
     } catch {
       // Falls through to the error that names the part.
     }
@@ -120,5 +145,5 @@ function part(body: Plain, name: string): Record<string, unknown> {
 }
 
 function isTextMap(value: unknown): value is Record<string, string> {
-  return typeof value === 'object' && value !== null && Object.values(value).every((text) => typeof text === 'string')
+  return isRecord(value) && Object.values(value).every((text) => typeof text === 'string')
 }

@@ -39,7 +39,15 @@ export function encodeKept({ operation, class: storageClass, mount, mountPath, v
 export function decodeKept({ index, key }: Pick<KeptEntry, 'index' | 'key'>, bytes: Uint8Array): KeptEntry {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const length = view.byteLength < 4 ? Number.POSITIVE_INFINITY : view.readUInt32BE(0)
-  if (4 + length > view.byteLength) throw new CoreError('CORE_INTERNAL', 'an unreplicated write is stored damaged')
-  const described = JSON.parse(view.toString('utf8', 4, 4 + length)) as Omit<KeptEntry, 'index' | 'key' | 'value'>
+  const damaged = new CoreError('CORE_INTERNAL', 'an unreplicated write is stored damaged')
+  if (4 + length > view.byteLength) throw damaged
+  let described: Omit<KeptEntry, 'index' | 'key' | 'value'>
+  try {
+    described = JSON.parse(view.toString('utf8', 4, 4 + length))
+  } catch {
+    // The parser's message could quote a path.
+    throw damaged
+  }
+  if (typeof described !== 'object' || described === null) throw damaged
   return { index, key, ...described, value: described.operation === 'delete' ? undefined : view.subarray(4 + length) }
 }
