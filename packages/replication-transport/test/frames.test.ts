@@ -65,6 +65,47 @@ test('no bytes make the decoder misbehave', () => {
   )
 })
 
+test('a stream of damaged frames, however it is cut, gives whole bodies within the limit or the one error', () => {
+  const MOST = 200
+  const damage = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 })
+  const streams = fc.oneof(
+    fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+    fc.tuple(fc.array(value, { maxLength: 5 }), damage).map(([values, changes]) => {
+      const wire = Buffer.concat(values.map((value) => encodeFrame(value)))
+      for (const [at, byte] of changes) if (wire.length > 0) wire[at % wire.length] = byte
+      return wire
+    }),
+  )
+  const read = (wire: Buffer, cuts: readonly number[]): { bodies: string[]; idle: boolean; refused: boolean } => {
+    const bodies: string[] = []
+    const reader = frameReader(MOST, (body) => bodies.push(body.toString('hex')))
+    let refused = false
+    try {
+      for (let at = 0, i = 0; at < wire.length; i++) {
+        const size = cuts[i % cuts.length]! + 1
+        reader.push(wire.subarray(at, at + size))
+        at += size
+      }
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'TRANSPORT_BAD_FRAME' })
+      refused = true
+    }
+    return { bodies, idle: refused || reader.idle, refused }
+  }
+  fc.assert(
+    fc.property(streams, fc.array(fc.nat(50), { minLength: 1 }), (wire, cuts) => {
+      const found = read(wire, cuts)
+      for (const body of found.bodies) expect(body.length / 2).toBeLessThanOrEqual(MOST)
+      // What the stream means does not depend on how it is cut.
+      expect(found).toEqual(read(wire, [wire.length]))
+      if (found.refused) return
+      const used = found.bodies.reduce((sum, body) => sum + 4 + body.length / 2, 0)
+      expect(found.idle).toBe(used === wire.length)
+    }),
+    { numRuns: process.env.SLOW ? 20_000 : 1000 },
+  )
+})
+
 test('nesting is bounded', () => {
   expect(isPlainMessage(Buffer.from([...Array(30).fill(0x91), 0xc0]))).toBe(true)
   expect(isPlainMessage(Buffer.from([...Array(100_000).fill(0x91), 0xc0]))).toBe(false)
