@@ -14,6 +14,7 @@ const steps = {
   lint: () => once(['npx', 'biome', 'check', '--error-on-warnings', '.']),
   levels: () => tap(['node', 'scripts/check-levels.mjs']),
   unit: () => vitest(['--config', 'vitest.config.ts']),
+  simulate: () => once(['node', 'packages/simulation/dist/main.js', '--seeds', '2000', '--mutations']),
   packages: () => tap(['node', 'scripts/check-packages.mjs']),
   e2e: () => vitest(['--config', 'e2e/vitest.config.ts']),
 }

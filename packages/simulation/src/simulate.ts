@@ -71,6 +71,8 @@ function buildWorld(core: Kernel): World {
   const clusters = new Map<string, Cluster>()
   const roles = new Map<string, Role>()
   const held = new Set<string>()
+  /** Nobody starts a cluster while its new disk is being prepared, in quiet times neither. */
+  const replacing = new Set<string>()
   const find = (name: string): Cluster => clusters.get(name)!
   const watch = checks(core, clusters, find)
   const network = simulatedNetwork({ kernel: core, onSend: watch.onSend })
@@ -88,7 +90,7 @@ function buildWorld(core: Kernel): World {
   const bringUp = (cluster: Cluster): void => {
     core.at(random.between(50, 1500), () => {
       if (cluster.node !== undefined) return
-      if (held.has(cluster.name)) return bringUp(cluster)
+      if (held.has(cluster.name) || replacing.has(cluster.name)) return bringUp(cluster)
       cluster.start().catch((error) => {
         core.trace(`${cluster.name} does not start: ${(error as Error).message}`)
         if (cluster.disk.corrupt) world.replaceDisk(cluster)
@@ -133,13 +135,13 @@ function buildWorld(core: Kernel): World {
     replaceDisk(cluster) {
       core.trace(`operator: a new disk for ${cluster.name}`)
       watch.forget(cluster.name)
-      held.add(cluster.name)
+      replacing.add(cluster.name)
       cluster.replaceDisk()
       const members = [...roles].filter(([, { dr }]) => dr.mode === 'secondary' && dr.upstream === cluster.name)
       const also = members.map(([id]): WriteOperation => ({ type: 'put', key: DR_MEMBERS + id, value: json({}) }))
       cluster.prepare(roles.get(cluster.name)!, also).then(
         () => {
-          held.delete(cluster.name)
+          replacing.delete(cluster.name)
           bringUp(cluster)
         },
         (error) => {
