@@ -67,10 +67,12 @@ export function operator({ kernel, checks, clients, clusters, first, roles }: Op
       })
   }
 
-  const demote = (cluster: Cluster): Promise<void> =>
+  /** `ready` is asked at every attempt: what a disk had in doubt when the last one failed may have come to light since. */
+  const demote = (cluster: Cluster, ready: () => boolean = () => true): Promise<void> =>
     insist(cluster, async (node) => {
       const { dr } = node.role
       if (dr.mode !== 'primary') return
+      if (!ready()) throw new Error('its secondary is not level')
       const role: Role = {
         ...node.role,
         dr: { mode: 'secondary', clusterId: dr.clusterId, id: cluster.name, upstream: '' },
@@ -183,7 +185,7 @@ export function operator({ kernel, checks, clients, clusters, first, roles }: Op
           await sleep(100)
           seen = level() ? seen + 1 : 0
         }
-        await demote(former)
+        await demote(former, level)
         for (const key of former.shadow.keys) {
           if (!mayTravel('dr', key) || former.shadow.values.get(key) === next.shadow.values.get(key)) continue
           kernel.fail('planned switch', `${next.name} lacks the state of ${key} that ${former.name} has`)
