@@ -58,15 +58,17 @@ function looksAt(read: Read, own: Writes, key: string): boolean {
 
 /**
  * An order in which all commits, one after the other from `base`, give every read its result and `final` at the end; undefined when
- * none is found. `ordered` is such an order of the earlier ones, `added` committed after all of them, at the same time.
+ * none is found. `ordered` is such an order of the earlier ones, `added` committed after all of them, at the same time. `readers` wrote
+ * nothing: each has to fit somewhere.
  */
 export function serialOrder(
   base: State,
   ordered: readonly Commit[],
   added: readonly Commit[],
+  readers: readonly Commit[],
   final: State,
 ): readonly Commit[] | undefined {
-  if (added.length === 0) return isSerial(base, ordered, final) ? ordered : undefined
+  if (added.length === 0) return isSerial(base, ordered, readers, final) ? ordered : undefined
   for (const commit of added) {
     const others = added.filter((other) => other !== commit)
     // Who read nothing can be the last; who read may have to come before those whose writes it did not see.
@@ -75,7 +77,13 @@ export function serialOrder(
     for (const { writes } of ordered) states.push(applied(states.at(-1)!, writes))
     for (let place = ordered.length; place >= first; place--) {
       if (!explains(states[place]!, commit)) continue
-      const found = serialOrder(base, [...ordered.slice(0, place), commit, ...ordered.slice(place)], others, final)
+      const found = serialOrder(
+        base,
+        [...ordered.slice(0, place), commit, ...ordered.slice(place)],
+        others,
+        readers,
+        final,
+      )
       if (found !== undefined) return found
     }
   }
@@ -86,11 +94,13 @@ function explains(state: State, { observations }: Commit): boolean {
   return observations.every(({ read, own, result }) => same(resultOf(applied(state, own), read), result))
 }
 
-function isSerial(base: State, commits: readonly Commit[], final: State): boolean {
-  let state = base
+function isSerial(base: State, commits: readonly Commit[], readers: readonly Commit[], final: State): boolean {
+  const states = [base]
   for (const commit of commits) {
+    const state = states.at(-1)!
     if (!explains(state, commit)) return false
-    state = applied(state, commit.writes)
+    states.push(applied(state, commit.writes))
   }
-  return same(modelScan(state, {}), modelScan(final, {}))
+  if (!readers.every((reader) => states.some((state) => explains(state, reader)))) return false
+  return same(modelScan(states.at(-1)!, {}), modelScan(final, {}))
 }

@@ -1,6 +1,7 @@
 /** Random histories against a map, with transactions that overlap. Needs `fast-check`. */
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { boundsOf, isEmptyRange, listBounds } from '../key-range.ts'
 import type { Entry, ListOptions, Reader, ScanRange, Store, Transaction } from '../store.ts'
 import { bytes, type ComplianceTest, collect, rejectsWith, type StoreFixture, text } from './fixture.ts'
 import {
@@ -47,7 +48,7 @@ interface Model {
   /** Since no transaction was open, and the state before and after each. */
   commits: Commit[]
   states: State[]
-  /** The same commits in an order that explains them. */
+  /** Those of them that wrote, in an order that explains them all. */
   order: readonly Commit[]
   open: OpenTransaction[]
   cursor: { left: [string, string][] } | undefined
@@ -291,7 +292,8 @@ const readWithin = fc.tuple(one, read).map(([n, wanted]) =>
 function needsStore(wanted: Read, own: Writes): boolean {
   if (wanted.type === 'get') return !own.has(wanted.key)
   if (wanted.type === 'getMany') return wanted.keys.some((each) => !own.has(each))
-  return (wanted.type === 'scan' ? wanted.range : wanted.options).limit !== 0
+  const bounds = wanted.type === 'scan' ? boundsOf(wanted.range) : listBounds(wanted.prefix, wanted.options)
+  return (wanted.type === 'scan' ? wanted.range : wanted.options).limit !== 0 && !isEmptyRange(bounds)
 }
 
 function end(model: Model, real: Real, places: readonly number[]): void {
@@ -335,7 +337,9 @@ async function commitAll(model: Model, real: Real, places: readonly number[]): P
   const commits: Commit[] = done.map(({ observations, own }) => ({ observations, writes: own }))
   // In which order is for the store to choose; what it holds now tells.
   const found = new Map((await perform(real.store, { type: 'scan', range: {} })) as [string, string][])
-  const order = serialOrder(model.states[0]!, model.order, commits, found)
+  const writers = commits.filter(({ writes }) => writes.size > 0)
+  const readers = [...model.commits, ...commits].filter(({ writes }) => writes.size === 0)
+  const order = serialOrder(model.states[0]!, model.order, writers, readers, found)
   assert.ok(order, 'no order of the commits explains what they read and what is stored')
   model.order = order
   model.commits.push(...commits)
