@@ -106,9 +106,10 @@ export function logTrimmer(components: LogTrimmerComponents, options: LogTrimmer
     return low
   }
 
-  const moveStart = async (wanted: number) => {
+  /** `wanted` is asked when it is certain that nothing else is under way: a consumer may have come back for more meanwhile. */
+  const moveStart = async (wanted: () => number) => {
     await quietly(async () => {
-      const start = Math.min(wanted, state.index + 1)
+      const start = Math.min(wanted(), state.index + 1)
       if (start <= state.start) return
       const [before, first] = await physical.getMany([logKey(start - 1), logKey(start)])
       if (before === undefined) return
@@ -133,17 +134,19 @@ export function logTrimmer(components: LogTrimmerComponents, options: LogTrimmer
   }
 
   const pass = async () => {
-    const behind = consumers.slowest()
-    if (behind && behind.index + 1 > state.start) await moveStart(behind.index + 1)
+    const acknowledged = () => (consumers.slowest()?.index ?? -1) + 1
+    if (acknowledged() > state.start) await moveStart(acknowledged)
     if (kept() > logBytes) {
       const total = state.bytes
       // The first row at which few enough bytes follow is itself one too many.
-      await moveStart((await firstThat(({ bytes }) => total - bytes <= logBytes * LEAVE)) + 1)
+      const first = await firstThat(({ bytes }) => total - bytes <= logBytes * LEAVE)
+      await moveStart(() => first + 1)
     }
-    if (keptRecords() > logRecords) await moveStart(state.index + 1 - Math.floor(logRecords * LEAVE))
+    if (keptRecords() > logRecords) await moveStart(() => state.index + 1 - Math.floor(logRecords * LEAVE))
     if (age() >= logMaxAgeMs) {
       const oldest = runtime.now() - logMaxAgeMs
-      await moveStart(await firstThat(({ time }) => time > oldest))
+      const first = await firstThat(({ time }) => time > oldest)
+      await moveStart(() => first)
     }
     await sweep()
   }

@@ -82,7 +82,8 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
     const server = diffServer({ components, shipping: ships, answerBytes, round, sketchKey, nextId })
     phase = { name: 'diff', pinned, server }
     return [
-      { type: 'retain', index: pinned.index },
+      // A secondary that breaks off before it has written anything can still go on from where it was.
+      { type: 'retain', index: Math.min(acknowledged?.index ?? pinned.index, pinned.index) },
       { type: 'send', message: { type: 'diff-begin', round, from: pinned, view: view.id, reason } },
     ]
   }
@@ -195,7 +196,7 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
         return server.fetch(message) ?? refuse('protocol', 'too many open fetches')
       case 'synced':
         acknowledged = pinned
-        return startStream(pinned, now)
+        return [{ type: 'retain', index: pinned.index }, ...startStream(pinned, now)]
       default:
         return refuse('protocol', `unexpected ${message.type} during a diff`)
     }
