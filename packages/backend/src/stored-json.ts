@@ -1,10 +1,16 @@
 import type { Reader, Transaction } from '@lockstep/storage'
 import { isLosslessNumber } from './lossless-number.ts'
 
-/** The JSON value stored under `key`, or undefined. Numbers come back as JavaScript numbers. */
+/** The JSON value stored under `key`, or undefined. Numbers come back as JavaScript numbers. Rejects when it is no JSON. */
 export async function readJson<T>(reader: Pick<Reader, 'get'>, key: string): Promise<T | undefined> {
   const bytes = await reader.get(key)
-  return bytes === undefined ? undefined : (JSON.parse(jsonText(bytes)) as T)
+  if (bytes === undefined) return undefined
+  try {
+    return JSON.parse(jsonText(bytes)) as T
+  } catch {
+    // The parser's own words quote what it was given, which may be a secret.
+    throw new Error(`the record ${key} is not JSON`)
+  }
 }
 
 /** Stores `value` as UTF-8 JSON; `LosslessNumber`s are written digit by digit. */

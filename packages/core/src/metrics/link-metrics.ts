@@ -1,8 +1,8 @@
 /** What links between clusters are measured by. */
 import type { Repair } from '@lockstep/replication'
 import type { FollowStatus } from '@lockstep/replication-driver'
-import { BOOTSTRAP } from '../replication/bootstrap-reply.ts'
-import { FORWARD } from '../replication/forwarded-request.ts'
+import { BOOTSTRAP } from '../replication/activation/bootstrap-reply.ts'
+import { FORWARD } from '../replication/forwarding/forwarded-request.ts'
 import type { ReplicationKind } from '../replication/role-records.ts'
 import type { MetricNameOf } from './catalog.ts'
 import type { Meter } from './meter.ts'

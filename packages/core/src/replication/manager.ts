@@ -1,13 +1,13 @@
 /** The replication roles of this cluster, as the HTTP paths, the health endpoint and the request handler see them. */
 import type { ForwardToPrimary } from '../contracts.ts'
-import type { Diagnostician } from './diagnostics-roles.ts'
-import type { Consent, DrRequest } from './dr-authorization.ts'
-import type { Inspector } from './inspect-roles.ts'
-import type { PromotedBy, Receipts } from './receipts.ts'
-import type { IndexCare } from './reindex.ts'
+import type { IssuedToken, TokenInput } from './activation/secondary-tokens.ts'
+import type { Consent, DrRequest } from './consent/dr-authorization.ts'
+import type { Diagnostician } from './diagnostics/diagnostics-roles.ts'
+import type { Inspector } from './inspect/inspect-roles.ts'
+import type { IndexCare } from './maintenance/reindex.ts'
+import type { PromotedBy, Receipts } from './promotion/receipts.ts'
 import type { FilterRecord, ReplicationKind } from './role-records.ts'
-import type { IssuedToken, TokenInput } from './secondary-tokens.ts'
-import type { Unreplicated } from './unreplicated.ts'
+import type { Unreplicated } from './unreplicated/unreplicated.ts'
 
 export type ModeWord = 'disabled' | 'primary' | 'secondary' | 'bootstrapping' | 'unknown'
 

@@ -1,12 +1,12 @@
 /** `sys/replication/*`: fields, operations and answers. What they do is the manager's. */
 import { BackendError, type BackendRequest, type BackendResponse, field, type Path, path } from '@lockstep/backend'
 import type { CoreBackendResponse } from '../contracts.ts'
-import { diagnosticsPaths } from './diagnostics-paths.ts'
-import type { Consent } from './dr-authorization.ts'
-import { dryRun, inspectPaths } from './inspect-paths.ts'
-import { isDrSecondary, maintenancePaths } from './maintenance-paths.ts'
+import type { Consent } from './consent/dr-authorization.ts'
+import { diagnosticsPaths } from './diagnostics/diagnostics-paths.ts'
+import { dryRun, inspectPaths } from './inspect/inspect-paths.ts'
+import { isDrSecondary, maintenancePaths } from './maintenance/maintenance-paths.ts'
 import type { MountFilterView, ReplicationManager } from './manager.ts'
-import { promotedBy, receiptPaths } from './receipt-paths.ts'
+import { promotedBy, receiptPaths } from './promotion/receipt-paths.ts'
 import type { ReplicationKind } from './role-records.ts'
 
 const DEFAULT_TOKEN_TTL_SECONDS = 30 * 60

@@ -12,10 +12,16 @@ import { ALPN, type ClusterListener, type ProtocolRegistration } from '@lockstep
 import type { Clock, Log } from '../contracts.ts'
 import { countTraffic, timedAnswer } from '../metrics/link-metrics.ts'
 import type { Meter } from '../metrics/meter.ts'
-import { type FencedRecord, watchingHello } from './fencing.ts'
-import { encodeHandover, HANDOVER, HANDOVER_ANSWER_MS, type HandoverResult, parseHandoverAnswer } from './handover.ts'
-import { neverRedeemed } from './redeem-activation.ts'
-import type { RequestFromSecondary } from './requests-from-secondaries.ts'
+import { neverRedeemed } from './activation/redeem-activation.ts'
+import type { RequestFromSecondary } from './forwarding/requests-from-secondaries.ts'
+import { type FencedRecord, watchingHello } from './promotion/fencing.ts'
+import {
+  encodeHandover,
+  HANDOVER,
+  HANDOVER_ANSWER_MS,
+  type HandoverResult,
+  parseHandoverAnswer,
+} from './promotion/handover.ts'
 import type { FilterRecord, KnownSecondary, PrimaryRecord, ReplicationKind } from './role-records.ts'
 import { commonStatus, type PeerStatus, peerItem, rfc3339 } from './status.ts'
 

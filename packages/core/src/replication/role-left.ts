@@ -1,10 +1,10 @@
 /** What earlier lives of this cluster have left for its roles to go on with. */
 import { decodePosition } from '@lockstep/replication'
 import type { ClusterStore } from '../seal-life-cycle/cluster-store.ts'
-import type { FencedRecord } from './fencing.ts'
+import type { FencedRecord } from './promotion/fencing.ts'
 import { type ReplicationKind, type RoleRecord, type RoleRecords, roleKeys } from './role-records.ts'
 import type { SecondaryRoleInit } from './secondary-role.ts'
-import type { Unreplicated } from './unreplicated.ts'
+import type { Unreplicated } from './unreplicated/unreplicated.ts'
 
 export interface RoleLeft extends SecondaryRoleInit {
   fenced?: FencedRecord | undefined

@@ -6,9 +6,9 @@
 import { readJson, writeJson } from '@lockstep/backend'
 import type { ReplicationCa } from '@lockstep/bootstrap'
 import type { Store, Transaction } from '@lockstep/storage'
-import type { CursorRecord } from './cursor-record.ts'
-import type { FencedRecord } from './fencing.ts'
-import type { HandoverRecord, HandoverResult } from './handover.ts'
+import type { CursorRecord } from './promotion/cursor-record.ts'
+import type { FencedRecord } from './promotion/fencing.ts'
+import type { HandoverRecord, HandoverResult } from './promotion/handover.ts'
 
 export type ReplicationKind = 'performance' | 'dr'
 export type RoleMode = 'disabled' | 'primary' | 'secondary'

@@ -12,26 +12,32 @@ import { replicationGauges } from '../metrics/replication-gauges.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { NodeRecord } from '../seal-life-cycle/node-registry.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
-import { activationKeys } from './activation-keys.ts'
+import { activationKeys } from './activation/activation-keys.ts'
+import { redeemActivation } from './activation/redeem-activation.ts'
+import { secondaryTokens } from './activation/secondary-tokens.ts'
 import { type Canary, canary } from './canary.ts'
 import { roleChanges } from './changes/role-changes.ts'
-import { diagnostician } from './diagnostics-roles.ts'
-import type { AuthorizesDr } from './dr-authorization.ts'
-import type { FencedRecord } from './fencing.ts'
-import { filterHere } from './filter-here.ts'
-import { carryFollowedEpoch } from './followed-epoch.ts'
-import { followedLog } from './followed-log.ts'
-import { forwardError } from './forward-error.ts'
-import { decodeForwardedAnswer, encodeForwardedRequest, FORWARD, type ForwardedRequest } from './forwarded-request.ts'
-import { inspector } from './inspect-roles.ts'
+import type { AuthorizesDr } from './consent/dr-authorization.ts'
+import type { OperationTokens } from './consent/operation-token.ts'
+import { diagnostician } from './diagnostics/diagnostics-roles.ts'
+import { followedLog } from './forwarding/followed-log.ts'
+import { forwardError } from './forwarding/forward-error.ts'
+import {
+  decodeForwardedAnswer,
+  encodeForwardedRequest,
+  FORWARD,
+  type ForwardedRequest,
+} from './forwarding/forwarded-request.ts'
+import { requestsFromSecondaries } from './forwarding/requests-from-secondaries.ts'
+import { filterHere } from './inspect/filter-here.ts'
+import { inspector } from './inspect/inspect-roles.ts'
+import { recover } from './maintenance/recover.ts'
+import { indexCare } from './maintenance/reindex.ts'
 import type { ModeWord, ReplicationManager } from './manager.ts'
-import type { OperationTokens } from './operation-token.ts'
 import { type PrimaryRole, primaryRole } from './primary-role.ts'
-import { promotionReceipts } from './receipts.ts'
-import { recover } from './recover.ts'
-import { redeemActivation } from './redeem-activation.ts'
-import { indexCare } from './reindex.ts'
-import { requestsFromSecondaries } from './requests-from-secondaries.ts'
+import type { FencedRecord } from './promotion/fencing.ts'
+import { carryFollowedEpoch } from './promotion/followed-epoch.ts'
+import { promotionReceipts } from './promotion/receipts.ts'
 import { loadLeft } from './role-left.ts'
 import {
   type FilterRecord,
@@ -42,8 +48,7 @@ import {
   roleRecords,
 } from './role-records.ts'
 import { type SecondaryRole, secondaryRole } from './secondary-role.ts'
-import { secondaryTokens } from './secondary-tokens.ts'
-import { unreplicated } from './unreplicated.ts'
+import { unreplicated } from './unreplicated/unreplicated.ts'
 
 /** As of a secondary's id. */
 const LONGEST_ID = 63

@@ -19,8 +19,11 @@ import type { Clock, Log } from '../contracts.ts'
 import { countTraffic, timeComparisons } from '../metrics/link-metrics.ts'
 import type { Meter } from '../metrics/meter.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
-import { cursorRecord } from './cursor-record.ts'
 import { dialPrimary } from './dial-primary.ts'
+import { answerInspect, INSPECT } from './inspect/inspect-held.ts'
+import type { Recovery } from './maintenance/recover.ts'
+import { dialable } from './primary-address.ts'
+import { cursorRecord } from './promotion/cursor-record.ts'
 import {
   encodeHandoverAnswer,
   HANDOVER,
@@ -28,15 +31,12 @@ import {
   type HandoverResult,
   holdsAll,
   parseHandover,
-} from './handover.ts'
-import { type Heard, heardMemory } from './heard.ts'
-import { answerInspect, INSPECT } from './inspect-held.ts'
-import { dialable } from './primary-address.ts'
-import type { Recovery } from './recover.ts'
-import { encodeRejoined, REJOINED } from './rejoined.ts'
+} from './promotion/handover.ts'
+import { type Heard, heardMemory } from './promotion/heard.ts'
+import { encodeRejoined, REJOINED } from './promotion/rejoined.ts'
 import { type ReplicationKind, roleKeys, type SecondaryRecord } from './role-records.ts'
 import { commonStatus, peerItem, rfc3339, syncFields } from './status.ts'
-import { preserving, type UnreplicatedSet } from './unreplicated.ts'
+import { preserving, type UnreplicatedSet } from './unreplicated/unreplicated.ts'
 
 export interface SecondaryRoleComponents {
   store: LoggedStore

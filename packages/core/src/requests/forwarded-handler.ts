@@ -1,6 +1,6 @@
 import type { BackendResponse } from '@lockstep/backend'
 import { CoreError, type CoreRequest, type RoutedMount } from '../contracts.ts'
-import type { ForwardedRequest } from '../replication/forwarded-request.ts'
+import type { ForwardedRequest } from '../replication/forwarding/forwarded-request.ts'
 import { aclOf, authorize, existenceCheck } from './authorization.ts'
 import { backendRequest, pathBelow } from './backend-request.ts'
 import { callerOf } from './caller.ts'

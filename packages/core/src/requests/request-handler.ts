@@ -7,7 +7,7 @@ import {
   type CoreResponse,
   type RoutedMount,
 } from '../contracts.ts'
-import type { ForwardedRequest } from '../replication/forwarded-request.ts'
+import type { ForwardedRequest } from '../replication/forwarding/forwarded-request.ts'
 import { type Admission, admit, newAdmission } from './admission.ts'
 import { backendCall, callBehind } from './backend-call.ts'
 import type { RequestComponents } from './components.ts'

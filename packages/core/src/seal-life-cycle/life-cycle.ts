@@ -7,7 +7,7 @@ import { BarrierError, deserializeKeyring, openKeyring } from '@lockstep/barrier
 import type { AutoSeal } from '@lockstep/seal'
 import type { Leadership, Store } from '@lockstep/storage'
 import { CoreError, type CoreRequest, type CoreResponse } from '../contracts.ts'
-import type { BootstrapReply } from '../replication/bootstrap-reply.ts'
+import type { BootstrapReply } from '../replication/activation/bootstrap-reply.ts'
 import type { ClusterStore, ClusterStoreOptions } from './cluster-store.ts'
 import { type Initialized, type InitializeParams, prepareStorage } from './initialize.ts'
 import { decodeShare, keyShares } from './key-shares.ts'

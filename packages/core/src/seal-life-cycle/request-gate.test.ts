@@ -4,7 +4,12 @@ import { requestGate } from './request-gate.ts'
 import type { Services } from './services.ts'
 
 const request = { id: '1' } as CoreRequest
-const answering = (status: number): Services => ({ handle: async () => ({ status }), stop: async () => {} })
+const authenticates = async (): Promise<boolean> => false
+const answering = (status: number): Services => ({
+  handle: async () => ({ status }),
+  authenticates,
+  stop: async () => {},
+})
 const changing = new CoreError('CORE_UNAVAILABLE', 'changing')
 
 test('a shut gate refuses with its reason', async () => {
@@ -51,6 +56,7 @@ test('closing waits for what is under way', async () => {
       new Promise((resolve) => {
         finish = resolve
       }),
+    authenticates,
     stop: async () => {},
   })
   const answer = gate.handle(request)

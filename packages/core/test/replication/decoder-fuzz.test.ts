@@ -4,23 +4,23 @@ import type { Plain } from '@lockstep/replication'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { CoreError, type CoreRequest, type TokenEntry } from '../../src/contracts.ts'
-import { encodeBootstrapReply, parseBootstrapReply } from '../../src/replication/bootstrap-reply.ts'
+import { encodeBootstrapReply, parseBootstrapReply } from '../../src/replication/activation/bootstrap-reply.ts'
 import {
   decodeForwardedAnswer,
   decodeForwardedRequest,
   encodeForwardedAnswer,
   encodeForwardedRequest,
-} from '../../src/replication/forwarded-request.ts'
+} from '../../src/replication/forwarding/forwarded-request.ts'
+import { answerInspect, parseHeldPage } from '../../src/replication/inspect/inspect-held.ts'
 import {
   encodeHandover,
   encodeHandoverAnswer,
   parseHandover,
   parseHandoverAnswer,
-} from '../../src/replication/handover.ts'
-import { answerInspect, parseHeldPage } from '../../src/replication/inspect-held.ts'
-import { type PromotionReceipt, parseReceipt } from '../../src/replication/receipts.ts'
-import { parseRejoined } from '../../src/replication/rejoined.ts'
-import { decodeKept, encodeKept, type KeptEntry } from '../../src/replication/unreplicated-entry.ts'
+} from '../../src/replication/promotion/handover.ts'
+import { type PromotionReceipt, parseReceipt } from '../../src/replication/promotion/receipts.ts'
+import { parseRejoined } from '../../src/replication/promotion/rejoined.ts'
+import { decodeKept, encodeKept, type KeptEntry } from '../../src/replication/unreplicated/unreplicated-entry.ts'
 
 const runs = { numRuns: process.env.SLOW ? 20_000 : 400 }
 

@@ -14,7 +14,7 @@ import {
   repairCheck,
   storageCheck,
   versionCheck,
-} from '../../src/replication/diagnostics.ts'
+} from '../../src/replication/diagnostics/diagnostics.ts'
 import { activationToken, generate, inSync, link, type Node, type NodeOptions, startNode, waitFor } from '../cluster.ts'
 
 const nodes: Node[] = []

@@ -2,7 +2,7 @@ import type { ShippedClass } from '@lockstep/replication'
 import { type LoggedStore, loggedStore } from '@lockstep/replication-driver'
 import { type Engine, memoryEngine } from '@lockstep/storage'
 import { afterEach, expect, test } from 'vitest'
-import { type IndexCare, indexCare } from '../../src/replication/reindex.ts'
+import { type IndexCare, indexCare } from '../../src/replication/maintenance/reindex.ts'
 import { waitFor } from '../cluster.ts'
 
 const DATA = 'd/'

@@ -4,8 +4,8 @@ import type { Plain } from '@lockstep/replication'
 import { filteredView, LinkError, type LoggedStore, loggedStore } from '@lockstep/replication-driver'
 import { memoryEngine, memoryStore, type Store } from '@lockstep/storage'
 import { afterEach, describe, expect, test } from 'vitest'
-import { inspectSecondary } from '../../src/replication/inspect.ts'
-import { answerInspect, HELD_PAGE, parseHeldPage } from '../../src/replication/inspect-held.ts'
+import { inspectSecondary } from '../../src/replication/inspect/inspect.ts'
+import { answerInspect, HELD_PAGE, parseHeldPage } from '../../src/replication/inspect/inspect-held.ts'
 import { activationToken, generate, inSync, link, type Node, startNode, waitFor } from '../cluster.ts'
 
 interface Row {

@@ -11,7 +11,7 @@ import {
 } from '@lockstep/bootstrap'
 import { ALPN, type ClusterListener, clusterListener } from '@lockstep/replication-transport'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type ProbeTarget, probeLink } from '../../src/replication/link-probe.ts'
+import { type ProbeTarget, probeLink } from '../../src/replication/diagnostics/link-probe.ts'
 
 const YEAR = 365 * 24 * 3_600_000
 const CLUSTER = '6f1f0d52-0000-4000-8000-000000000001'

@@ -1,6 +1,6 @@
 import { generateActivationKey, openActivation } from '@lockstep/bootstrap'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type Activation, fetchBootstrap } from '../../src/replication/activate.ts'
+import { type Activation, fetchBootstrap } from '../../src/replication/activation/activate.ts'
 import { generate, inSync, type Kind, link, type Node, startNode } from '../cluster.ts'
 
 const nodes: Node[] = []

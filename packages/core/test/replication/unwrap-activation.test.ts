@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { createReplicationCa, issueSecondary } from '@lockstep/bootstrap'
 import * as x509 from '@peculiar/x509'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { unwrapActivation } from '../../src/replication/unwrap-activation.ts'
+import { unwrapActivation } from '../../src/replication/activation/unwrap-activation.ts'
 
 let server: Server
 let address: string

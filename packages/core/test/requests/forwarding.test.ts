@@ -2,7 +2,7 @@ import type { BackendResponse } from '@lockstep/backend'
 import { memoryStore } from '@lockstep/storage'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { CoreError, type CoreRequest, type TokenEntry } from '../../src/contracts.ts'
-import type { ForwardedRequest } from '../../src/replication/forwarded-request.ts'
+import type { ForwardedRequest } from '../../src/replication/forwarding/forwarded-request.ts'
 import { type Assembly, assembly } from './assembly.ts'
 
 const one = (text: string) => `1 error occurred:\n\t* ${text}\n\n`

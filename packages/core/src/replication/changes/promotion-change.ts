@@ -11,8 +11,8 @@ import {
   type PromotionJudgement,
   receiptOf,
   shownJudgement,
-} from '../promotion.ts'
-import { type PromotionReceipt, promotionReceipts } from '../receipts.ts'
+} from '../promotion/promotion.ts'
+import { type PromotionReceipt, promotionReceipts } from '../promotion/receipts.ts'
 import { type ReplicationKind, roleKeys } from '../role-records.ts'
 import type { SecondaryRole } from '../secondary-role.ts'
 import type { Also, ChangeRunner } from './change-runner.ts'

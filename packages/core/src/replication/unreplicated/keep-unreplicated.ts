@@ -1,0 +1,47 @@
+/** Before another primary's state replaces it: what this cluster holds and that primary never got. */
+import { decodePosition } from '@lockstep/replication'
+import { type LoggedStore, recordsAfter } from '@lockstep/replication-driver'
+import type { Clock, Log } from '../../contracts.ts'
+import { cursorOf } from '../promotion/cursor-record.ts'
+import { departure, type PromotionReceipt } from '../promotion/receipts.ts'
+import { type ReplicationKind, roleKeys, type SecondaryRecord } from '../role-records.ts'
+import type { Unreplicated, UnreplicatedSet } from './unreplicated.ts'
+
+export interface KeepUnreplicatedComponents {
+  unreplicated: Pick<Unreplicated, 'capture' | 'begin'>
+  logged: Pick<LoggedStore, 'log' | 'get'>
+  clock: Clock
+  log: Pick<Log, 'warn'>
+}
+
+/**
+ * The log of a former primary tells it record by record; when it cannot, what the first comparison replaces is to be kept. The set
+ * exists once its header is stored; undefined when there is nothing to keep.
+ */
+export async function keepUnreplicated(
+  components: KeepUnreplicatedComponents,
+  kind: ReplicationKind,
+  { credentials, led }: SecondaryRecord,
+  promotions: readonly PromotionReceipt[],
+): Promise<UnreplicatedSet | undefined> {
+  const { unreplicated, logged, clock, log } = components
+  const now = clock.now()
+  if (credentials === null && led !== undefined) {
+    const receipt = departure(promotions, led.epoch)
+    const found = receipt?.from ? await recordsAfter(logged.log, cursorOf(receipt.from)) : 'unknown'
+    const newest = promotions.reduce((epoch, promotion) => Math.max(epoch, promotion.epoch), led.epoch)
+    const id = `${receipt?.epoch ?? newest}-${led.index}`
+    if (typeof found === 'object') return unreplicated.capture(kind, id, found, now)
+    log.warn("this cluster's log cannot tell which of its writes were never replicated", { kind, reason: found })
+    return unreplicated.begin(kind, id, now)
+  }
+  // A secondary may have come further than the one that was promoted.
+  const stored = await logged.get(roleKeys.cursor(kind))
+  const cursor = stored && decodePosition(stored).cursor
+  if (!cursor) return undefined
+  const later = promotions.filter(({ epoch }) => epoch > cursor.epoch)
+  if (later.length === 0) return undefined
+  const from = departure(promotions, cursor.epoch)?.from
+  if (from && from.epoch === cursor.epoch && from.index >= cursor.index) return undefined
+  return unreplicated.begin(kind, `${later[0]!.epoch}-${cursor.index}-followed`, now)
+}
