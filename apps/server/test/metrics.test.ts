@@ -144,7 +144,7 @@ describe('the alert rules', () => {
     for (const alert of alerts) {
       expect(alert).toMatch(/^Lockstep\w+\n {8}expr: \S/)
       expect(alert).toMatch(/severity: (?:critical|warning) \}/)
-      expect(alert).toMatch(/\n {10}summary: '/)
+      expect(alert).toMatch(/\n {10}summary: ["']/)
       expect(alert).toMatch(/\n {10}description: \S/)
     }
   })

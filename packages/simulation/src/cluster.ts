@@ -420,10 +420,18 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
 
     async prepare(role, also = []) {
       const process = kernel.process(`${name} (setup)`)
-      const at = await open(process)
-      await commit(at, [{ type: 'put', key: ROLE, value: json(role) }, ...also])
-      await at.store.close()
-      process.kill()
+      starting = process
+      const prepared = open(process).then(async (at) => {
+        await commit(at, [{ type: 'put', key: ROLE, value: json(role) }, ...also])
+        await at.store.close()
+      })
+      await new Promise<void>((resolve, reject) => {
+        process.onKill(() => reject(new Error(`${process.name} died`)))
+        prepared.then(resolve, reject)
+      }).finally(() => {
+        if (starting === process) starting = undefined
+        process.kill()
+      })
     },
 
     accept(kind, id, link) {

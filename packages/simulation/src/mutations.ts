@@ -35,8 +35,8 @@ export const MUTATIONS: readonly Mutation[] = [
   one(
     'log trimmed one record too far',
     'replication-driver/dist/log-trimmer.js',
-    'await moveStart(behind.index + 1);',
-    'await moveStart(behind.index + 2);',
+    'const acknowledged = () => (consumers.slowest()?.index ?? -1) + 1;',
+    'const acknowledged = () => (consumers.slowest()?.index ?? -1) + 2;',
   ),
   one(
     'local part of a shared mount classed as replicated',

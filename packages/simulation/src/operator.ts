@@ -238,6 +238,8 @@ export function operator({ kernel, checks, clients, clusters, first, roles }: Op
       for (const [key, value] of write.values) {
         const version = former.shadow.versions(key).find((each) => each.value === value)
         if (value === undefined || version === undefined || version.index <= receipt.index) continue
+        // Not demoted yet, it may take more while it is asked.
+        if (version.index > after.head.index) continue
         if (!missing.get(key)?.has(value)) {
           kernel.fail(
             'receipt',
