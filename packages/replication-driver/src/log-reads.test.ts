@@ -57,7 +57,7 @@ test('few records just after a read wait for more, many do not', async () => {
   await turn()
   expect(found).toBeUndefined()
   await put('kv/a', bytes('three'))
-  runtime.pass(2)
+  runtime.pass(5)
   await waiting
   expect(indexes(found!)).toEqual([2, 3])
 
