@@ -522,6 +522,8 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
 
     async changeRole(change) {
       const at = current()
+      // As in `core`: one at a time.
+      if (!at.serving) throw new Error('another change of the role is under way')
       at.serving = false
       await stopRoles(at)
       try {
