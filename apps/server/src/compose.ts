@@ -12,8 +12,6 @@ import type { BuildCore } from './start-server.ts'
 import { startupError } from './startup-error.ts'
 import { VAULT_VERSION } from './version.ts'
 
-const MIB = 1024 * 1024
-
 const factories = {
   secret: new Map([
     ['kv', kvEngine()],
@@ -62,7 +60,7 @@ export const buildCore: BuildCore = async (config, log) => {
         maxLeaseTtl: config.maxLeaseTtl / 1000,
         walWaitMs: config.replication.bestEffortWalWaitDuration,
         protocol: config.replicationProtocol,
-        logBytes: config.replication.logshipperBufferSize ?? 256 * MIB,
+        logBytes: config.replication.logshipperBufferSize,
         logRecords: config.replication.logshipperBufferLength,
         logMaxAgeMs: config.replication.logshipperBufferAge,
         resolverDiscoverServers: config.replication.resolverDiscoverServers,

@@ -1,4 +1,5 @@
-import { memoryStore, StorageError, type Store, type Transaction } from '@lockstep/storage'
+import { memoryStore, StorageError, type Store } from '@lockstep/storage'
+import { interceptedWrites } from './intercepted-writes.ts'
 
 export interface FaultyStore extends Store {
   /** The write after `count` more, and all later ones, are lost, as in a crash. */
@@ -20,6 +21,7 @@ export function faultyStore(inner: Store): FaultyStore {
     return body()
   }
   return {
+    ...interceptedWrites(inner, write),
     failAfter(count) {
       left = count
       tripped = false
@@ -30,27 +32,6 @@ export function faultyStore(inner: Store): FaultyStore {
     get tripped() {
       return tripped
     },
-    get: (key) => inner.get(key),
-    getMany: (keys) => inner.getMany(keys),
-    list: (prefix, options) => inner.list(prefix, options),
-    scan: (range) => inner.scan(range),
-    put: (key, value) => write(() => inner.put(key, value)),
-    delete: (key) => write(() => inner.delete(key)),
-    async begin() {
-      const transaction = await inner.begin()
-      const reads: Transaction = {
-        get: (key) => transaction.get(key),
-        getMany: (keys) => transaction.getMany(keys),
-        list: (prefix, options) => transaction.list(prefix, options),
-        scan: (range) => transaction.scan(range),
-        put: (key, value) => transaction.put(key, value),
-        delete: (key) => transaction.delete(key),
-        commit: () => write(() => transaction.commit()),
-        abort: () => transaction.abort(),
-      }
-      return reads
-    },
-    close: () => inner.close(),
   }
 }
 

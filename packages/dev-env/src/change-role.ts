@@ -1,7 +1,7 @@
 /** Changes of role over the HTTP API, each until it is carried out: the answer comes before the change does. */
 import type { Cluster } from './cluster.ts'
 import { drOperationToken } from './dr-operation-token.ts'
-import { type ReplicationKind, replicationStatus } from './replicate.ts'
+import { activationToken, type ReplicationKind, replicationStatus } from './replicate.ts'
 import { waitFor } from './wait-for.ts'
 
 const ROLE_TIMEOUT_MS = 60_000
@@ -36,17 +36,25 @@ export async function withConsent(cluster: Cluster, fields: Record<string, unkno
   return { ...fields, dr_operation_token: await drOperationToken(cluster) }
 }
 
+/** A change of a secondary's role, with the consent that a DR secondary asks for. */
+async function changeSecondary(
+  cluster: Cluster,
+  kind: ReplicationKind,
+  change: 'promote' | 'update-primary',
+  fields: Record<string, unknown>,
+) {
+  const path = `sys/replication/${kind}/secondary/${change}`
+  if (kind === 'performance') return cluster.client.write(path, fields)
+  return cluster.client.write(path, await withConsent(cluster, fields), { token: '' })
+}
+
 /** Resolves with the answer of the promotion once the cluster is active in its new role. */
 export async function promoteSecondary(
   cluster: Cluster,
   kind: ReplicationKind,
   fields: { force?: boolean; primary_cluster_addr?: string } = {},
 ) {
-  const path = `sys/replication/${kind}/secondary/promote`
-  const reply =
-    kind === 'dr'
-      ? await cluster.client.write(path, await withConsent(cluster, fields), { token: '' })
-      : await cluster.client.write(path, fields)
+  const reply = await changeSecondary(cluster, kind, 'promote', fields)
   await untilMode(cluster, kind, 'primary')
   await waitFor(
     `${cluster.name} to be active`,
@@ -62,17 +70,10 @@ export async function updatePrimary(
   kind: ReplicationKind,
   id: string,
 ): Promise<void> {
-  const issued = await primary.client.write(`sys/replication/${kind}/primary/secondary-token`, { id })
-  const path = `sys/replication/${kind}/secondary/update-primary`
-  const fields = { token: issued.body.wrap_info.token }
-  if (kind === 'dr') await secondary.client.write(path, await withConsent(secondary, fields), { token: '' })
-  else await secondary.client.write(path, fields)
+  await changeSecondary(secondary, kind, 'update-primary', { token: await activationToken(primary, kind, id) })
 }
 
 /** Points a secondary that kept its credentials at other addresses. */
 export async function repoint(secondary: Cluster, kind: ReplicationKind, addresses: string[]): Promise<void> {
-  const path = `sys/replication/${kind}/secondary/update-primary`
-  const fields = { update_primary_addrs: addresses }
-  if (kind === 'dr') await secondary.client.write(path, await withConsent(secondary, fields), { token: '' })
-  else await secondary.client.write(path, fields)
+  await changeSecondary(secondary, kind, 'update-primary', { update_primary_addrs: addresses })
 }

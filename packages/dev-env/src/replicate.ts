@@ -12,6 +12,12 @@ export async function replicationStatus(cluster: Cluster, kind: ReplicationKind)
   return reply.body?.data
 }
 
+/** A new activation token of the primary for the secondary `id`. */
+export async function activationToken(primary: Cluster, kind: ReplicationKind, id: string): Promise<string> {
+  const issued = await primary.client.write(`sys/replication/${kind}/primary/secondary-token`, { id })
+  return issued.body.wrap_info.token
+}
+
 /**
  * Activates `secondary`; `primary` must be a primary of the kind already. The secondary's unseal keys become the primary's. Resolves when it
  * has the role; its first sync may still be under way.
@@ -22,8 +28,8 @@ export async function linkSecondary(
   kind: ReplicationKind,
   id: string,
 ): Promise<void> {
-  const issued = await primary.client.write(`sys/replication/${kind}/primary/secondary-token`, { id })
-  await secondary.client.write(`sys/replication/${kind}/secondary/enable`, { token: issued.body.wrap_info.token })
+  const token = await activationToken(primary, kind, id)
+  await secondary.client.write(`sys/replication/${kind}/secondary/enable`, { token })
   secondary.keys = primary.keys
   await waitFor(`${secondary.name} to become a ${kind} secondary`, async () => {
     const status = await replicationStatus(secondary, kind)

@@ -2,7 +2,7 @@
 import { decodePosition } from '@lockstep/replication'
 import type { ClusterStore } from '../seal-life-cycle/cluster-store.ts'
 import type { FencedRecord } from './promotion/fencing.ts'
-import { type ReplicationKind, type RoleRecord, type RoleRecords, roleKeys } from './role-records.ts'
+import { demotedAt, type ReplicationKind, type RoleRecord, type RoleRecords, roleKeys } from './role-records.ts'
 import type { SecondaryRoleInit } from './secondary-role.ts'
 import type { Unreplicated } from './unreplicated/unreplicated.ts'
 
@@ -26,7 +26,7 @@ export async function loadLeft(components: RoleLeftComponents): Promise<Record<R
   async function load(kind: ReplicationKind): Promise<RoleLeft> {
     const record = stored[kind]
     const { log } = store.logged
-    const demoted = record.mode === 'secondary' && record.credentials === null && record.led !== undefined
+    const demoted = isDemoted(record)
     // Only its log can tell which of its writes the cluster promoted in its place never got.
     if (demoted) log.retain(consumer(kind), log.oldest() - 1)
     else log.release(consumer(kind))
@@ -42,11 +42,11 @@ export async function loadLeft(components: RoleLeftComponents): Promise<Record<R
     }
   }
 
-  store.modes.keepLog = stored.performance.mode === 'secondary' && isDemoted(stored.performance)
+  store.modes.keepLog = isDemoted(stored.performance)
   const [performance, dr] = await Promise.all([load('performance'), load('dr')])
   return { performance, dr }
 }
 
 function isDemoted(record: RoleRecord): boolean {
-  return record.mode === 'secondary' && record.credentials === null && record.led !== undefined
+  return record.mode === 'secondary' && demotedAt(record) !== undefined
 }

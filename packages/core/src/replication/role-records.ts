@@ -49,6 +49,16 @@ export type RoleRecord =
 export type PrimaryRecord = Extract<RoleRecord, { mode: 'primary' }>
 export type SecondaryRecord = Extract<RoleRecord, { mode: 'secondary' }>
 
+/** It dials nobody: it was demoted, or pointed away from its primary. */
+export function isDetached({ credentials, primaryClusterAddrs }: SecondaryRecord): boolean {
+  return credentials === null || primaryClusterAddrs.length === 0
+}
+
+/** Where the log ended of a demoted primary that has not followed another since; undefined for any other secondary. */
+export function demotedAt({ credentials, led }: SecondaryRecord): CursorRecord | undefined {
+  return credentials === null ? led : undefined
+}
+
 /** A secondary known to the primary, from its activation token until it is revoked. Ids hold no slash (see `@lockstep/bootstrap`). */
 export interface KnownSecondary {
   id: string

@@ -34,7 +34,7 @@ import {
 } from './promotion/handover.ts'
 import { type Heard, heardMemory } from './promotion/heard.ts'
 import { encodeRejoined, REJOINED } from './promotion/rejoined.ts'
-import { type ReplicationKind, roleKeys, type SecondaryRecord } from './role-records.ts'
+import { isDetached, type ReplicationKind, roleKeys, type SecondaryRecord } from './role-records.ts'
 import { commonStatus, peerItem, rfc3339, syncFields } from './status.ts'
 import { preserving, type UnreplicatedSet } from './unreplicated/unreplicated.ts'
 
@@ -128,44 +128,42 @@ export function secondaryRole(
   let epoch = 0
   const rejoining = record.led === undefined ? undefined : tellRejoined(record.led.epoch)
 
-  const follower: FollowHandle | undefined =
-    record.credentials === null || record.primaryClusterAddrs.length === 0
-      ? undefined
-      : followPrimary(
-          {
-            store: preserve === undefined ? store : preserving(store, components.keyring, preserve),
-            clock,
-            log,
-            accept: acceptTagged(classes, kind),
-            dial: (signal) =>
-              dialPrimary(kind, record.clusterId, learnAddresses(), record.credentials!, signal, traffic),
-            report: () => {
-              const { api, cluster } = components.addresses()
-              return { canary: components.canary(), addresses: cluster, apiAddress: api }
-            },
-            onRequest: (method, body) => {
-              if (method === INSPECT) return answerInspect(body, kind, store.forest, position)
-              if (method === HANDOVER) return onHandover(body)
-              return Promise.reject(new Error(`unknown request ${method.slice(0, 64)}`))
-            },
-            onState: (status) => {
-              compared(status)
-              if (status.position.epoch > epoch) {
-                epoch = status.position.epoch
-                components.onEpoch?.(epoch)
-              }
-              memory.observe(status)
-              rejoining?.(status)
-            },
+  const follower: FollowHandle | undefined = isDetached(record)
+    ? undefined
+    : followPrimary(
+        {
+          store: preserve === undefined ? store : preserving(store, components.keyring, preserve),
+          clock,
+          log,
+          accept: acceptTagged(classes, kind),
+          dial: (signal) => dialPrimary(kind, record.clusterId, learnAddresses(), record.credentials!, signal, traffic),
+          report: () => {
+            const { api, cluster } = components.addresses()
+            return { canary: components.canary(), addresses: cluster, apiAddress: api }
           },
-          {
-            kind,
-            secondaryId: record.secondaryId,
-            positionKey: roleKeys.cursor(kind),
-            protocol: components.protocol,
-            backoff: { minMs: 100, maxMs: 5000 },
+          onRequest: (method, body) => {
+            if (method === INSPECT) return answerInspect(body, kind, store.forest, position)
+            if (method === HANDOVER) return onHandover(body)
+            return Promise.reject(new Error(`unknown request ${method.slice(0, 64)}`))
           },
-        )
+          onState: (status) => {
+            compared(status)
+            if (status.position.epoch > epoch) {
+              epoch = status.position.epoch
+              components.onEpoch?.(epoch)
+            }
+            memory.observe(status)
+            rejoining?.(status)
+          },
+        },
+        {
+          kind,
+          secondaryId: record.secondaryId,
+          positionKey: roleKeys.cursor(kind),
+          protocol: components.protocol,
+          backoff: { minMs: 100, maxMs: 5000 },
+        },
+      )
 
   async function onHandover(body: Plain): Promise<Plain> {
     const { last, waitMs } = parseHandover(body)

@@ -1,12 +1,10 @@
 /** The status document of each role, field for field as Vault's clients read it (replication-api.md, section 2). */
-import { parsePartitionId } from '@lockstep/replication'
 import type { LoggedStore } from '@lockstep/replication-driver'
+import { inKind } from './in-kind.ts'
 import type { ModeWord } from './manager.ts'
 import type { ReplicationKind } from './role-records.ts'
 
 const ROOT_BYTES = 20
-/** Go's zero time in Unix seconds: "never". */
-export const NEVER = '-62135596800'
 
 /** One end of a link as a status item shows it. */
 export interface PeerStatus {
@@ -21,25 +19,18 @@ export interface PeerStatus {
   nodeId?: string
 }
 
-/** Whether a performance or DR link carries the class. */
-export function carries(kind: ReplicationKind, storageClass: string): boolean {
-  return storageClass === 'replicated' || kind === 'dr'
-}
-
 /** First 20 bytes of the composed root of all that the kind of replication compares, as 40 hex digits. */
 export function merkleRoot(store: LoggedStore, kind: ReplicationKind): string {
-  const root = store.forest.composedRoot((id) => carries(kind, parsePartitionId(id)?.class ?? ''))
+  const root = store.forest.composedRoot((id) => inKind(kind, id))
   return Buffer.from(root.subarray(0, ROOT_BYTES)).toString('hex')
 }
 
+/** The index's own fields come from `maintenance/reindex`. */
 export function commonStatus(store: LoggedStore, kind: ReplicationKind, mode: ModeWord, clusterId: string) {
   return {
     mode,
     cluster_id: clusterId,
     merkle_root: merkleRoot(store, kind),
-    last_reindex_epoch: '0',
-    corrupted_merkle_tree: false,
-    last_corruption_check_epoch: NEVER,
     ssct_generation_counter: 0,
   }
 }

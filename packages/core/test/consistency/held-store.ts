@@ -1,4 +1,5 @@
-import type { Store, Transaction } from '@lockstep/storage'
+import type { Store } from '@lockstep/storage'
+import { interceptedWrites } from '../intercepted-writes.ts'
 
 export interface HeldStore extends Store {
   /** From now on writes wait: a disk that hangs. Reads go on. */
@@ -13,6 +14,7 @@ export function heldStore(inner: Store): HeldStore {
     return body()
   }
   return {
+    ...interceptedWrites(inner, write),
     hold() {
       let resolve = (): void => {}
       const promise = new Promise<void>((done) => {
@@ -24,26 +26,5 @@ export function heldStore(inner: Store): HeldStore {
       held?.resolve()
       held = undefined
     },
-    get: (key) => inner.get(key),
-    getMany: (keys) => inner.getMany(keys),
-    list: (prefix, options) => inner.list(prefix, options),
-    scan: (range) => inner.scan(range),
-    put: (key, value) => write(() => inner.put(key, value)),
-    delete: (key) => write(() => inner.delete(key)),
-    async begin() {
-      const transaction = await inner.begin()
-      const wrapped: Transaction = {
-        get: (key) => transaction.get(key),
-        getMany: (keys) => transaction.getMany(keys),
-        list: (prefix, options) => transaction.list(prefix, options),
-        scan: (range) => transaction.scan(range),
-        put: (key, value) => transaction.put(key, value),
-        delete: (key) => transaction.delete(key),
-        commit: () => write(() => transaction.commit()),
-        abort: () => transaction.abort(),
-      }
-      return wrapped
-    },
-    close: () => inner.close(),
   }
 }

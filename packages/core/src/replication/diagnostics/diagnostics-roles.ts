@@ -7,7 +7,13 @@ import { ALPN } from '@lockstep/replication-transport'
 import type { Clock } from '../../contracts.ts'
 import type { StorageHealth } from '../canary.ts'
 import { INSPECT, parseHeldPage } from '../inspect/inspect-held.ts'
-import type { PrimaryRecord, ReplicationKind, RoleRecord, SecondaryRecord } from '../role-records.ts'
+import {
+  isDetached,
+  type PrimaryRecord,
+  type ReplicationKind,
+  type RoleRecord,
+  type SecondaryRecord,
+} from '../role-records.ts'
 import {
   certificateCheck,
   clockCheck,
@@ -111,7 +117,7 @@ export function diagnostician(components: DiagnosticsComponents): Diagnostician 
     const lastError = text(document.last_error)
     const connected = document.connection_state === 'ready'
     const addresses = Array.isArray(document.known_primary_cluster_addrs) ? document.known_primary_cluster_addrs : []
-    const detached = role.credentials === null || role.primaryClusterAddrs.length === 0
+    const detached = isDetached(role)
     const found: Found[] = [
       upstreamLagCheck(kind, {
         state: text(document.state),

@@ -2,8 +2,9 @@
  * What a secondary holds, as it says itself over the link: for every partition of the classes the link carries the count of keys
  * and the Merkle digest. The request names nothing, so a secondary learns nothing from it of what it does not hold.
  */
-import { CLASSES_OF_KIND, type ForestReader, type Plain, type Position, parsePartitionId } from '@lockstep/replication'
+import { type ForestReader, type Plain, type Position, parsePartitionId } from '@lockstep/replication'
 import { CoreError } from '../../contracts.ts'
+import { inKind } from '../in-kind.ts'
 import type { ReplicationKind } from '../role-records.ts'
 
 export const INSPECT = 'inspect'
@@ -46,11 +47,6 @@ export function heldPage(
     partitions: ids.slice(0, limit).map((id) => ({ id, keys: forest.count(id), digest: forest.root(id) })),
     more: ids.length > limit,
   }
-}
-
-export function inKind(kind: ReplicationKind, id: string): boolean {
-  const partition = parsePartitionId(id)
-  return partition !== undefined && CLASSES_OF_KIND[kind].includes(partition.class)
 }
 
 /** The secondary's answer to the primary's `inspect`. `body` is `{after: string}`. */

@@ -6,8 +6,9 @@
 import { type Cursor, type Plain, parsePartitionId } from '@lockstep/replication'
 import { type FilteredView, filteredView, type LoggedStore } from '@lockstep/replication-driver'
 import { CoreError } from '../../contracts.ts'
+import { inKind } from '../in-kind.ts'
 import type { FilterRecord, ReplicationKind } from '../role-records.ts'
-import { type HeldPage, type HeldPartition, heldPage, INSPECT, inKind, parseHeldPage } from './inspect-held.ts'
+import { type HeldPage, type HeldPartition, heldPage, INSPECT, parseHeldPage } from './inspect-held.ts'
 
 /** More mounts than any cluster has. */
 const MAX_PARTITIONS = 100_000

@@ -3,12 +3,11 @@
  * (scrub). One of them at a time, beside reads and writes, which never wait for it. What was found last is kept over restarts.
  */
 import { readJson, writeJson } from '@lockstep/backend'
-import type { ShippedClass } from '@lockstep/replication'
+import { CLASSES_OF_KIND, type ShippedClass } from '@lockstep/replication'
 import { type IndexReport, type LoggedStore, type ScrubUpstream, scrub } from '@lockstep/replication-driver'
 import type { Store } from '@lockstep/storage'
 import { type Clock, CoreError, type Log } from '../../contracts.ts'
 import type { ReplicationKind } from '../role-records.ts'
-import { carries, NEVER } from '../status.ts'
 import { corruptedClasses, type MerkleCorruptionReport, merkleCorruptionReport } from './merkle-check.ts'
 
 export interface ReindexInput {
@@ -48,6 +47,8 @@ export interface IndexCare {
   stop(): Promise<void>
 }
 
+/** Go's zero time in Unix seconds: "never". */
+const NEVER = '-62135596800'
 /** Class `ignored`: each cluster has an index of its own. */
 const RECORD = 'core/replication/index-care'
 /** Vault's numbers, of which a rebuild that keeps up with writes by itself needs two. */
@@ -188,7 +189,7 @@ export async function indexCare(components: IndexCareComponents, options: IndexC
       const { reindexed, checked, corrupted, scrub: last } = record
       return {
         last_reindex_epoch: reindexed === 0 ? '0' : seconds(reindexed),
-        corrupted_merkle_tree: corrupted.some((storageClass) => carries(kind, storageClass)),
+        corrupted_merkle_tree: corrupted.some((storageClass) => CLASSES_OF_KIND[kind].includes(storageClass)),
         last_corruption_check_epoch: checked === 0 ? NEVER : seconds(checked),
         ...(running?.what === 'reindex'
           ? {

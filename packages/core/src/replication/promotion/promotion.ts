@@ -1,6 +1,6 @@
 /** Whether a secondary can be shown to hold all of its primary's writes, and what speaks against it. */
 import type { Position } from '@lockstep/replication'
-import type { ReplicationKind, SecondaryRecord } from '../role-records.ts'
+import { demotedAt, isDetached, type ReplicationKind, type SecondaryRecord } from '../role-records.ts'
 import { rfc3339 } from '../status.ts'
 import { cursorRecord } from './cursor-record.ts'
 import { type HandoverRecord, type HandoverResult, holdsAll } from './handover.ts'
@@ -44,7 +44,7 @@ export interface PromotionJudgement {
 export function judgePromotion(facts: PromotionFacts): PromotionJudgement {
   const { record, position, heard, handover, now } = facts
   const epoch = Math.max(facts.ownEpoch, position?.epoch ?? 0)
-  const demoted = record.credentials === null ? record.led : undefined
+  const demoted = demotedAt(record)
   const cursor = position?.cursor ?? null
   const from = demoted ?? (cursor && cursorRecord(cursor))
   const handedOver = holdsAll(position, handover)
@@ -64,7 +64,7 @@ export function judgePromotion(facts: PromotionFacts): PromotionJudgement {
     const against: string[] = []
     const link = facts.lastError === '' ? '' : ` (${facts.lastError})`
     if (from === null) against.push('its sync with the primary is not complete')
-    if (record.credentials === null || record.primaryClusterAddrs.length === 0) {
+    if (isDetached(record)) {
       against.push('it has no primary to follow')
     } else if (heard === undefined) {
       against.push(`nothing was heard of the primary since this process began to follow it${link}`)

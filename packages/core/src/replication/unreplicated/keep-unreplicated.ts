@@ -4,7 +4,7 @@ import { type LoggedStore, recordsAfter } from '@lockstep/replication-driver'
 import type { Clock, Log } from '../../contracts.ts'
 import { cursorOf } from '../promotion/cursor-record.ts'
 import { departure, type PromotionReceipt } from '../promotion/receipts.ts'
-import { type ReplicationKind, roleKeys, type SecondaryRecord } from '../role-records.ts'
+import { demotedAt, type ReplicationKind, roleKeys, type SecondaryRecord } from '../role-records.ts'
 import type { Unreplicated, UnreplicatedSet } from './unreplicated.ts'
 
 export interface KeepUnreplicatedComponents {
@@ -21,12 +21,13 @@ export interface KeepUnreplicatedComponents {
 export async function keepUnreplicated(
   components: KeepUnreplicatedComponents,
   kind: ReplicationKind,
-  { credentials, led }: SecondaryRecord,
+  record: SecondaryRecord,
   promotions: readonly PromotionReceipt[],
 ): Promise<UnreplicatedSet | undefined> {
   const { unreplicated, logged, clock, log } = components
   const now = clock.now()
-  if (credentials === null && led !== undefined) {
+  const led = demotedAt(record)
+  if (led !== undefined) {
     const receipt = departure(promotions, led.epoch)
     const found = receipt?.from ? await recordsAfter(logged.log, cursorOf(receipt.from)) : 'unknown'
     const newest = promotions.reduce((epoch, promotion) => Math.max(epoch, promotion.epoch), led.epoch)
