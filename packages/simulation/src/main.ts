@@ -8,6 +8,8 @@ import { simulate } from './simulate.ts'
 import { type Finding, type Report, simulationWorker } from './worker-pool.ts'
 
 const BATCH = 25
+/** A long run says every so many seeds how far it is. */
+const PROGRESS = 10_000
 
 const { values } = parseArgs({
   options: {
@@ -63,6 +65,11 @@ async function many(): Promise<boolean> {
       for (const key of ['seeds', 'events', 'virtualMs', 'acknowledged', 'diffs'] as const) total[key] += report[key]
       for (const finding of report.findings) show(finding)
       total.findings.push(...report.findings)
+      if (total.seeds % PROGRESS < report.seeds && total.seeds < seeds) {
+        console.log(
+          `${total.seeds} seeds after ${Math.round((Date.now() - started) / 1000)} s, ${total.findings.length} failed`,
+        )
+      }
     }
     worker.end()
   }
