@@ -24,7 +24,10 @@ import { fullServices } from './services/full-services.ts'
 export interface CoreComponents extends Omit<ServiceComponents, 'lifeCycle' | 'meter' | 'metrics' | 'nodes'> {
   /** The whole physical store; closed by whoever opened it. */
   physical: Store
+  /** What opens the storage; without one, shares do (Shamir). */
   autoSeal?: AutoSeal
+  /** The auto seal that `autoSeal`, or shares, take the place of (configuration: `disabled`): see `unseal` with `migrate`. */
+  sealToMigrateFrom?: AutoSeal
   /** For several nodes over one storage: one leads, the others stand by. */
   lock?: LeaderLock
   /** The same store as `physical`, refusing writes once the leadership has ended; closed by core. Default: unfenced. */
