@@ -2,6 +2,7 @@
  * One node of a cluster, over a storage: the composition of all modules of this package. What the HTTP layer needs without a
  * token (init, unseal, health, generate-root) has a method of its own, everything else goes through `handle`.
  */
+import { hostname } from 'node:os'
 import type { AutoSeal } from '@lockstep/seal'
 import type { LeaderLock, Leadership, Store } from '@lockstep/storage'
 import { type ClusterIdentity, clusterIdentity, readClusterIdentity } from './cluster-identity.ts'
@@ -217,7 +218,11 @@ export async function createCore(components: CoreComponents, options: CoreOption
   }
 
   const registry =
-    lock && nodeRegistry({ ...{ physical, clock, log, state: cycle.state }, address: options.apiAddress })
+    lock &&
+    nodeRegistry({
+      ...{ physical, clock, log, state: cycle.state, hostname: hostname(), version: options.version },
+      ...{ address: options.apiAddress, clusterAddress: options.clusterAddress },
+    })
   const metrics = nodeMetrics({
     ...{ meter: counts, clock, state: cycle.state, modes: roleModes },
     replication: async () => (await roles?.metrics()) ?? [],

@@ -11,6 +11,11 @@ import { periodicWork } from '../services/periodic-work.ts'
 export interface NodeRecord {
   /** The URL clients reach the node at. */
   name: string
+  /** The URL other nodes and clusters reach its cluster port at; "" when not known. */
+  clusterAddress: string
+  /** Of the machine; "" when not known. */
+  hostname: string
+  version: string
   state: 'sealed' | 'standby' | 'active'
   /** ms since the epoch, by the node's own clock. */
   seenAt: number
@@ -27,26 +32,31 @@ const INTERVAL_MS = 5_000
 const FORGOTTEN_MS = 60_000
 /** More nodes than any cluster has. */
 const MAX_NODES = 64
+const MAX_TEXT = 500
 const STATES: readonly unknown[] = ['sealed', 'standby', 'active']
 
 export interface NodeRegistryComponents {
   physical: Pick<Store, 'put' | 'delete' | 'scan'>
   /** "" when it is not configured. */
   address: string
+  clusterAddress: string
+  hostname: string
+  version: string
   state(): NodeRecord['state']
   clock: Clock
   log: Log
 }
 
 export function nodeRegistry(components: NodeRegistryComponents): NodeRegistry {
-  const { physical, address, state, clock, log } = components
+  const { physical, address, clusterAddress, hostname, version, state, clock, log } = components
   const name = address || `unnamed node ${randomUUID().slice(0, 8)}`
   const key = PREFIX + createHash('sha256').update(name).digest('hex').slice(0, 32)
   let stopped = false
 
   async function note(): Promise<void> {
     if (stopped) return
-    const record: NodeRecord = { name, state: state(), seenAt: clock.now() }
+    const seenAt = clock.now()
+    const record: NodeRecord = { name, clusterAddress, hostname, version, state: state(), seenAt }
     await physical.put(key, new TextEncoder().encode(JSON.stringify(record)))
   }
   // A storage in trouble says so elsewhere.
@@ -74,10 +84,20 @@ export function nodeRegistry(components: NodeRegistryComponents): NodeRegistry {
 
 function parse(value: Uint8Array): NodeRecord | undefined {
   try {
-    const { name, state, seenAt } = JSON.parse(new TextDecoder().decode(value)) as Record<string, unknown>
-    if (typeof name !== 'string' || name.length > 500 || typeof seenAt !== 'number') return undefined
-    return STATES.includes(state) ? { name, state: state as NodeRecord['state'], seenAt } : undefined
+    const record = JSON.parse(new TextDecoder().decode(value)) as Record<string, unknown>
+    const { name, state, seenAt } = record
+    if (typeof name !== 'string' || name.length > MAX_TEXT || typeof seenAt !== 'number') return undefined
+    if (!STATES.includes(state)) return undefined
+    return {
+      ...{ name, clusterAddress: text(record.clusterAddress), hostname: text(record.hostname) },
+      ...{ version: text(record.version), state: state as NodeRecord['state'], seenAt },
+    }
   } catch {
     return undefined
   }
+}
+
+/** "" for what is absent, as in records of older versions, or no text. */
+function text(value: unknown): string {
+  return typeof value === 'string' && value.length <= MAX_TEXT ? value : ''
 }
