@@ -7,6 +7,7 @@ const HELP = `node bench/run.mjs [flags]
   --connections N   keep-alive connections (default 32)
   --only a,b        only rows whose name contains one of these (generator, kv-v1-read, replication, ...)
   --contender NAME  only lockstep or openbao
+  --storage A,B     what they store in: local (default; level, and raft for OpenBao), postgresql (both), etcd (lockstep)
   --bao FILE        OpenBao's binary (default ../shared/peer/bao; left out when missing)
   --keys N          keys of the initial sync (default 100000)
   --node-args ARGS  arguments for the lockstep server's node, for instance --cpu-prof
@@ -21,6 +22,7 @@ export function readOptions(args) {
       connections: { type: 'string', default: '32' },
       only: { type: 'string' },
       contender: { type: 'string' },
+      storage: { type: 'string', default: 'local' },
       bao: { type: 'string', default: new URL('../../shared/peer/bao', import.meta.url).pathname },
       keys: { type: 'string', default: '100000' },
       'node-args': { type: 'string' },
@@ -33,12 +35,17 @@ export function readOptions(args) {
     process.exit(0)
   }
   const only = values.only?.split(',')
+  const storages = values.storage.split(',')
+  for (const storage of storages) {
+    if (!['local', 'postgresql', 'etcd'].includes(storage)) throw new Error(`--storage does not know ${storage}`)
+  }
   return {
     seconds: positive(values.seconds, 'seconds'),
     rounds: positive(values.rounds, 'rounds'),
     connections: positive(values.connections, 'connections'),
     keys: positive(values.keys, 'keys'),
     contender: values.contender,
+    storages,
     bao: values.bao,
     nodeArgs: values['node-args']?.split(' ') ?? [],
     json: values.json,

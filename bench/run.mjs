@@ -52,36 +52,54 @@ async function compare(chosen) {
 }
 
 function starters() {
+  const { contender, storages } = options
   const all = []
-  if (options.contender !== 'openbao') all.push(() => startLockstep(directory, options))
-  if (options.contender !== 'lockstep') {
-    if (existsSync(options.bao)) all.push(() => startOpenBao(directory, options))
-    else console.log(`no OpenBao at ${options.bao}: only lockstep is measured\n`)
+  if (contender !== 'openbao') {
+    for (const storage of storages) {
+      all.push(() => startLockstep(directory, storage === 'local' ? 'level' : storage, options))
+    }
+  }
+  if (contender !== 'lockstep') {
+    const peers = storages.flatMap((storage) => ({ local: 'raft', postgresql: 'postgresql' })[storage] ?? [])
+    if (!existsSync(options.bao)) console.log(`no OpenBao at ${options.bao}: only lockstep is measured\n`)
+    else for (const storage of peers) all.push(() => startOpenBao(directory, storage, options))
   }
   return all
 }
 
+/** Of several OpenBaos the one over the same storage is compared with; over etcd, which OpenBao does not have, the one over PostgreSQL. */
+function peerOf(contender, results) {
+  const wanted = { lockstep: 'openbao' }[contender] ?? 'openbao on postgresql'
+  return contender.startsWith('lockstep') ? results.find((result) => result.contender === wanted) : undefined
+}
+
 function comparison(chosen) {
   const rows = []
+  const withStorage = options.storages.some((storage) => storage !== 'local')
   for (const { name, title } of chosen) {
-    const [mine, peer] = outcome.operations.filter(({ operation }) => operation === name)
-    for (const result of [mine, peer]) {
-      if (result === undefined) continue
-      const ratio = peer === undefined || result !== mine ? '' : ratioOf(mine.requestsPerSecond, peer.requestsPerSecond)
-      const cpuRatio = peer === undefined || result !== mine ? '' : ratioOf(peer.cpuPerThousand, mine.cpuPerThousand)
+    const results = outcome.operations.filter(({ operation }) => operation === name)
+    for (const result of results) {
+      const peer = peerOf(result.contender, results)
       rows.push([
         `${title} (${result.contender})`,
         whole(result.requestsPerSecond),
-        ratio,
+        peer === undefined ? '' : ratioOf(result.requestsPerSecond, peer.requestsPerSecond),
         milliseconds(result.p50),
         milliseconds(result.p99),
         result.cpuPerThousand.toFixed(3),
-        cpuRatio,
+        ...(withStorage ? [result.storageCpuPerThousand.toFixed(3)] : []),
+        peer === undefined ? '' : ratioOf(cpuOf(peer), cpuOf(result)),
         whole(result.memory),
       ])
     }
   }
-  return table(['operation', 'req/s', 'ratio', 'p50 ms', 'p99 ms', 'CPU s/1000', 'ratio', 'MiB'], rows)
+  const heads = ['operation', 'req/s', 'ratio', 'p50 ms', 'p99 ms', 'CPU s/1000']
+  return table([...heads, ...(withStorage ? ['storage'] : []), 'ratio', 'MiB'], rows)
+}
+
+/** Of server and storage together. */
+function cpuOf({ cpuPerThousand, storageCpuPerThousand }) {
+  return cpuPerThousand + storageCpuPerThousand
 }
 
 function ratioOf(one, other) {

@@ -3,14 +3,19 @@ import { createWriteStream } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { freePort, vaultClient, waitFor } from '@lockstep/dev-env'
+import { startPostgres } from '../services/postgres.mjs'
 
-/** `bao server` with its usual durable storage (raft, one node), plain HTTP, initialised and unsealed. */
-export async function startOpenBao(parent, { bao }) {
-  const directory = join(parent, 'openbao')
+/** `bao server` with durable storage (raft of one node, or PostgreSQL), plain HTTP, initialised and unsealed. */
+export async function startOpenBao(parent, storage, { bao }) {
+  const directory = join(parent, `openbao-${storage}`)
   await mkdir(join(directory, 'raft'), { recursive: true })
+  const service = storage === 'postgresql' ? await startPostgres() : undefined
   const [port, clusterPort] = [await freePort(), await freePort()]
   const config = {
-    storage: { raft: { path: join(directory, 'raft'), node_id: 'bench' } },
+    storage:
+      service === undefined
+        ? { raft: { path: join(directory, 'raft'), node_id: 'bench' } }
+        : { postgresql: { connection_url: service.url, ha_enabled: 'true' } },
     listener: [
       { tcp: { address: `127.0.0.1:${port}`, cluster_address: `127.0.0.1:${clusterPort}`, tls_disable: true } },
     ],
@@ -33,13 +38,15 @@ export async function startOpenBao(parent, { bao }) {
   await client.write('sys/unseal', { key: body.keys[0] })
   await waitFor('OpenBao to be active', async () => (await client.call('GET', 'sys/health')).status === 200)
   return {
-    name: 'openbao',
+    name: storage === 'raft' ? 'openbao' : `openbao on ${storage}`,
     port,
     client,
     pid: child.pid,
+    storagePid: service?.pid,
     async stop() {
       child.kill()
       await exited
+      await service?.stop()
     },
   }
 }
