@@ -26,6 +26,7 @@ const factories = {
 
 export const buildCore: BuildCore = async (config, log) => {
   const autoSeal = await openSeal(config.seal)
+  const sealToMigrateFrom = await openSeal(config.disabledSeal)
   const storage = await openStorage(config.storage)
   const undo: (() => Promise<void>)[] = [storage.close]
   /** Each, also after one has failed; then with the first failure. */
@@ -43,6 +44,7 @@ export const buildCore: BuildCore = async (config, log) => {
         lock: storage.lock,
         fenced: storage.fenced,
         autoSeal,
+        sealToMigrateFrom,
         factories,
         listener,
         parseHcl,

@@ -1,13 +1,24 @@
 import { readFile } from 'node:fs/promises'
 import { type AutoSeal, staticKeySeal } from '@lockstep/seal'
-import type { StaticSealConfig } from './config/server-config.ts'
+import type { AutoSealConfig, StaticSealConfig } from './config/server-config.ts'
 import { StartupError } from './startup-error.ts'
 
 const KEY_BYTES = 32
 
-/** Undefined for Shamir. Keys are given literally (hex or base64) or as `file://PATH` or `env://NAME`. */
-export async function openSeal(config: StaticSealConfig | undefined): Promise<AutoSeal | undefined> {
-  if (config === undefined) return undefined
+/** Undefined for Shamir. */
+export async function openSeal(config: AutoSealConfig | undefined): Promise<AutoSeal | undefined> {
+  switch (config?.type) {
+    case undefined:
+      return undefined
+    case 'static':
+      return openStatic(config)
+    default:
+      throw new StartupError(`seal "${config!.type}" is not in this build`)
+  }
+}
+
+/** Keys are given literally (hex or base64) or as `file://PATH` or `env://NAME`. */
+async function openStatic(config: StaticSealConfig): Promise<AutoSeal> {
   const key = await resolveKey('current_key', config.currentKey)
   const previous =
     config.previousKey === undefined

@@ -53,6 +53,7 @@ describe('a configuration', () => {
         },
       ],
       seal: undefined,
+      disabledSeal: undefined,
       apiAddr: 'http://127.0.0.1:8200',
       clusterAddr: 'https://127.0.0.1:8201',
       clusterName: '',
@@ -155,6 +156,7 @@ describe('a configuration', () => {
       ],
       seal: {
         type: 'static',
+        name: 'static',
         currentKeyId: '2',
         currentKey: 'file:///k2',
         previousKeyId: '1',
@@ -298,7 +300,10 @@ describe('errors name file, key and expectation', () => {
       'list of strings',
     ],
     [`${storage}listener "tcp" { tls_disable = true custom_response_headers { "teapot" = {} } }`, '"teapot" must be'],
-    [`${storage}${listener}seal "awskms" {}`, `this seal type is not available; it must be 'static' or 'shamir'`],
+    [
+      `${storage}${listener}seal "awskms" {}`,
+      `this seal type is not available; it must be 'static', 'transit', 'pkcs11' or 'shamir'`,
+    ],
     [`${storage}${listener}seal "static" { current_key_id = "a" }`, 'current_key must be set'],
     [`${storage}${listener}seal "static" { current_key_id = "a" current_key = "k" previous_key = "x" }`, 'go together'],
     [`${storage}${listener}api_addr = "vault:8200"`, 'api_addr must be a URL'],

@@ -8,7 +8,7 @@ import { readListeners } from './listener-config.ts'
 import { parseLogFormat, parseLogLevel } from './log-config.ts'
 import { readReplication } from './replication-config.ts'
 import { readReplicationProtocol } from './replication-protocol.ts'
-import { readSeal } from './seal-config.ts'
+import { readSeals } from './seal-config.ts'
 import type { Section } from './section.ts'
 import {
   type ListenerConfig,
@@ -65,7 +65,7 @@ export async function loadConfig(
   const config: ServerConfig = {
     storage,
     listeners,
-    seal: readSeal(roots),
+    ...readSeals(roots, environment),
     apiAddr: apiAddr ?? defaultApiAddr(listeners[0]!),
     clusterAddr: clusterAddr ?? '',
     clusterName: last((root) => root.string('cluster_name'))?.value ?? '',

@@ -14,6 +14,8 @@ export interface Section {
   string(key: string): string | undefined
   boolean(key: string): boolean | undefined
   integer(key: string): number | undefined
+  /** A whole number of up to 64 bits, not negative. What no number of JSON can hold is written as text. */
+  unsigned(key: string): bigint | undefined
   /** Milliseconds. A bare number is seconds. */
   duration(key: string): number | undefined
   /** Bytes. */
@@ -81,6 +83,13 @@ export function section(members: Record<string, unknown>, where: string): Sectio
     },
     integer: (key) =>
       number(key, 'a whole number', (text) => (/^-?\d{1,15}$/.test(text.trim()) ? Number(text) : undefined)),
+    unsigned(key) {
+      const value = read(key)
+      if (value === undefined) return undefined
+      const text = typeof value === 'string' || Number.isSafeInteger(value) ? String(value).trim() : ''
+      if (!/^\d{1,20}$/.test(text) || BigInt(text) >= 2n ** 64n) refuse(key, 'a whole number in quotes')
+      return BigInt(text)
+    },
     duration: (key) =>
       number(key, 'a duration such as "90s" or "768h"', (text) => {
         try {

@@ -33,14 +33,54 @@ export interface ListenerConfig {
   customHeaders: StatusHeaders
 }
 
-/** Keys stay references (`file://`, `env://`) or literals here; they are resolved when the seal is built. */
+/** Secrets stay references (`file://`, `env://`) or literals here; they are resolved when the seal is built. */
 export interface StaticSealConfig {
   type: 'static'
+  /** For status and metrics. */
+  name: string
   currentKeyId: string
   currentKey: string
   previousKeyId: string | undefined
   previousKey: string | undefined
 }
+
+export interface TransitSealConfig {
+  type: 'transit'
+  name: string
+  /** URL of the server that has the key. */
+  address: string
+  token: string
+  keyName: string
+  mountPath: string
+  /** "" = the root namespace. */
+  namespace: string
+  disableRenewal: boolean
+  tls: {
+    caCertFile: string | undefined
+    clientCertFile: string | undefined
+    clientKeyFile: string | undefined
+    serverName: string | undefined
+    skipVerify: boolean
+  }
+}
+
+export interface Pkcs11SealConfig {
+  type: 'pkcs11'
+  name: string
+  /** Path of the PKCS#11 library. */
+  lib: string
+  /** One of the two, or both. */
+  slot: bigint | undefined
+  tokenLabel: string | undefined
+  pin: string
+  /** One of the two, or both; the id in hexadecimal. */
+  keyLabel: string | undefined
+  keyId: string | undefined
+  /** Makes the key at initialization when there is none. */
+  generateKey: boolean
+}
+
+export type AutoSealConfig = StaticSealConfig | TransitSealConfig | Pkcs11SealConfig
 
 export interface ReplicationConfig {
   resolverDiscoverServers: boolean
@@ -75,7 +115,9 @@ export interface ServerConfig {
   storage: StorageConfig
   listeners: ListenerConfig[]
   /** Undefined = Shamir shares. */
-  seal: StaticSealConfig | undefined
+  seal: AutoSealConfig | undefined
+  /** The stanza with `disabled = "true"`: what a storage is to be migrated away from. */
+  disabledSeal: AutoSealConfig | undefined
   /** URL clients reach this node at; goes into activation tokens. */
   apiAddr: string
   /** URL other clusters and nodes reach the cluster listener at. */
