@@ -14,11 +14,14 @@ export interface Acknowledged {
   index: number | undefined
 }
 
+/** Whom writers ask: a cluster, or a client of one of its nodes. */
+export type Target = Pick<Cluster, 'name' | 'client'>
+
 export interface Load {
   /** In order of acknowledgement. Each write has a key of its own, so nothing overwrites anything. */
   readonly acknowledged: readonly Acknowledged[]
   /** Writes go there from now on; what is under way is tried again there. */
-  to(cluster: Cluster): void
+  to(target: Target): void
   stop(): Promise<void>
 }
 
@@ -28,22 +31,23 @@ export function startLoad(options: {
   prefix: string
   writers: number
   token: string
-  to: Cluster
+  /** Several: the writers take turns in choosing one. */
+  to: Target | readonly Target[]
 }): Load {
   const { prefix, writers, token } = options
   const acknowledged: Acknowledged[] = []
-  let target = options.to
+  let targets = [options.to].flat()
   let running = true
 
   async function writer(id: number): Promise<void> {
     for (let n = 0; running; n++) {
       const key = `${prefix}/${id}/${n}`
-      while (running && !(await attempt(key, n))) await delay(10)
+      while (running && !(await attempt(id, key, n))) await delay(10)
     }
   }
 
-  async function attempt(key: string, n: number): Promise<boolean> {
-    const asked = target
+  async function attempt(id: number, key: string, n: number): Promise<boolean> {
+    const asked = targets[id % targets.length]!
     const call = { token, timeoutMs: 5_000 }
     const reply = await asked.client.call('PUT', key, { n }, call).catch(() => undefined)
     if (reply?.status !== 204) return false
@@ -54,8 +58,8 @@ export function startLoad(options: {
   const done = Promise.all(Array.from({ length: writers }, (_, id) => writer(id)))
   return {
     acknowledged,
-    to(cluster) {
-      target = cluster
+    to(target) {
+      targets = [target]
     },
     async stop() {
       running = false
@@ -72,7 +76,7 @@ export function longestPause(writes: readonly Acknowledged[], from: number, unti
 
 /** Which of the writes the cluster does not have. */
 export async function missingOn(
-  cluster: Cluster,
+  cluster: Target,
   writes: readonly Acknowledged[],
   token: string,
 ): Promise<Acknowledged[]> {

@@ -38,13 +38,15 @@ export interface VaultClient {
   close(): void
 }
 
+/** How one request gets its answer. */
+export type Transport = (method: string, path: string, body: unknown, options: CallOptions) => Promise<VaultReply>
+
 export function vaultClient(address: string, options: { token?: string; ca?: string } = {}): VaultClient {
   const secure = address.startsWith('https:')
   const agent = secure ? new HttpsAgent({ keepAlive: true, ca: options.ca }) : new Agent({ keepAlive: true })
   const send = secure ? httpsRequest : request
 
-  function call(method: string, path: string, body?: unknown, callOptions: CallOptions = {}): Promise<VaultReply> {
-    const token = callOptions.token ?? client.token
+  const call: Transport = (method, path, body, { token = '', ...callOptions }) => {
     const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body)
     return new Promise((resolve, reject) => {
       const outgoing = send(
@@ -76,6 +78,14 @@ export function vaultClient(address: string, options: { token?: string; ca?: str
     })
   }
 
+  return clientOver({ address, token: options.token, call, close: () => agent.destroy() })
+}
+
+/** A client whose requests go another way. `call` is always told the token. */
+export function clientOver(way: { address: string; token?: string; call: Transport; close(): void }): VaultClient {
+  const call: VaultClient['call'] = (method, path, body, options) =>
+    way.call(method, path, body, { ...options, token: options?.token ?? client.token })
+
   async function checked(method: string, path: string, body?: unknown, callOptions?: CallOptions): Promise<VaultReply> {
     const reply = await call(method, path, body, callOptions)
     if (reply.status < 400) return reply
@@ -84,14 +94,14 @@ export function vaultClient(address: string, options: { token?: string; ca?: str
   }
 
   const client: VaultClient = {
-    address,
-    token: options.token ?? '',
+    address: way.address,
+    token: way.token ?? '',
     call,
     read: (path, callOptions) => checked('GET', path, undefined, callOptions),
     write: (path, body, callOptions) => checked('PUT', path, body ?? {}, callOptions),
     delete: (path, callOptions) => checked('DELETE', path, undefined, callOptions),
     list: (path, callOptions) => checked('LIST', path, undefined, callOptions),
-    close: () => agent.destroy(),
+    close: way.close,
   }
   return client
 }
