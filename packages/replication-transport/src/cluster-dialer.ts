@@ -21,6 +21,13 @@ export interface DialOptions extends LinkOptions {
   signal?: AbortSignal
   /** For one address, from connecting to being accepted. ms, default 10,000. */
   timeoutMs?: number
+  /**
+   * How long an address may take to connect, and once connected to accept, before the next one is tried beside it; the first that accepts
+   * is taken. ms. Default: as long as `timeoutMs`, one address after the other.
+   */
+  patience?: { connectMs: number; acceptMs: number } | undefined
+  /** The address the link leads to, as it was given. Told before `dialCluster` resolves. */
+  onAccepted?: ((address: string) => void) | undefined
 }
 
 /**
@@ -32,26 +39,80 @@ export async function dialCluster(options: DialOptions): Promise<Link> {
   const { addresses, signal } = options
   if (addresses.length === 0) throw new TransportError('TRANSPORT_INVALID', 'no address to dial')
   const parsed = addresses.map(parseAddress)
+  signal?.throwIfAborted()
+  const { index, link } = await firstThatAccepts(parsed, options)
+  options.onAccepted?.(addresses[index]!)
+  return link
+}
+
+function firstThatAccepts(addresses: readonly Address[], options: DialOptions): Promise<{ index: number; link: Link }> {
+  const { signal, patience } = options
+  const decided = new AbortController()
+  const given = signal === undefined ? decided.signal : AbortSignal.any([signal, decided.signal])
   const failures: TransportError[] = []
-  for (const address of parsed) {
-    signal?.throwIfAborted()
-    try {
-      return await dial(address, options)
-    } catch (error) {
-      signal?.throwIfAborted()
-      const { code, message } = describeFailure(error)
-      failures.push(new TransportError(code, `${address.text}: ${message}`, { cause: error }))
+  let begun = 0
+  let failed = 0
+
+  return new Promise((resolve, reject) => {
+    const end = (outcome: () => void): void => {
+      if (decided.signal.aborted) return
+      decided.abort()
+      outcome()
     }
-  }
-  if (failures.length === 1) throw failures[0]!
+    signal?.addEventListener('abort', () => end(() => reject(signal.reason)), { signal: decided.signal })
+
+    const next = (): void => {
+      if (decided.signal.aborted || begun === addresses.length) return
+      const index = begun++
+      const address = addresses[index]!
+      let timer: NodeJS.Timeout | undefined
+      /** Whatever this address does next, another one is begun once. */
+      let passedOn = false
+      const passOn = (): void => {
+        clearTimeout(timer)
+        if (passedOn) return
+        passedOn = true
+        next()
+      }
+      const waitNoLonger = (ms: number | undefined): void => {
+        clearTimeout(timer)
+        if (ms !== undefined && !passedOn) timer = setTimeout(passOn, ms)
+      }
+      waitNoLonger(patience?.connectMs)
+      dial(address, options, given, () => waitNoLonger(patience?.acceptMs)).then(
+        (link) => {
+          clearTimeout(timer)
+          if (decided.signal.aborted) link.close('another address accepted before')
+          else end(() => resolve({ index, link }))
+        },
+        (error: unknown) => {
+          const { code, message } = describeFailure(error)
+          failures[index] = new TransportError(code, `${address.text}: ${message}`, { cause: error })
+          failed++
+          passOn()
+          if (failed === addresses.length) end(() => reject(combined(failures)))
+        },
+      )
+    }
+    next()
+  })
+}
+
+function combined(failures: readonly TransportError[]): TransportError {
+  if (failures.length === 1) return failures[0]!
   const telling =
     failures.find(({ code }) => code !== 'TRANSPORT_REFUSED' && code !== 'TRANSPORT_TIMEOUT') ?? failures[0]!
   const message = failures.map((failure) => failure.message).join('; ')
-  throw new TransportError(telling.code, message, { cause: new AggregateError(failures) })
+  return new TransportError(telling.code, message, { cause: new AggregateError(failures) })
 }
 
-async function dial(address: Address, options: DialOptions): Promise<Link> {
-  const { servername, alpn, signal } = options
+async function dial(
+  address: Address,
+  options: DialOptions,
+  signal: AbortSignal,
+  onConnected: () => void,
+): Promise<Link> {
+  const { servername, alpn } = options
   const timeoutMs = options.timeoutMs ?? 10_000
   const socket = tls.connect({
     host: address.host,
@@ -69,7 +130,8 @@ async function dial(address: Address, options: DialOptions): Promise<Link> {
   const timer = setTimeout(() => {
     socket.destroy(new TransportError('TRANSPORT_TIMEOUT', `not accepted within ${timeoutMs} ms`))
   }, timeoutMs)
-  signal?.addEventListener('abort', abandon, { once: true })
+  signal.addEventListener('abort', abandon, { once: true })
+  socket.once('connect', onConnected)
   try {
     await secured(socket)
     if (socket.alpnProtocol !== alpn) {
@@ -85,7 +147,7 @@ async function dial(address: Address, options: DialOptions): Promise<Link> {
     throw error
   } finally {
     clearTimeout(timer)
-    signal?.removeEventListener('abort', abandon)
+    signal.removeEventListener('abort', abandon)
   }
 }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import net from 'node:net'
 import tls from 'node:tls'
 import type { Link } from '@lockstep/replication'
@@ -338,15 +339,55 @@ describe('dialing', () => {
     expect(error.message).toMatch(/^127\.0\.0\.1:1: .*ECONNREFUSED.*; 127\.0\.0\.1:\d+: /)
   })
 
-  test('a peer that accepts and says nothing times out; a signal gives up at once', async () => {
+  const listenSilently = async () => {
     const sockets: net.Socket[] = []
-    const silent = net.createServer((socket) => sockets.push(socket.on('error', () => {})))
+    const silent = net.createServer((socket) => sockets.push(socket.on('error', () => {}).resume()))
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
     closers.push(async () => {
       for (const socket of sockets) socket.destroy()
       silent.close()
     })
-    const addresses = [`127.0.0.1:${(silent.address() as net.AddressInfo).port}`]
+    return { address: `127.0.0.1:${(silent.address() as net.AddressInfo).port}`, sockets }
+  }
+
+  test('an address that hangs holds up the next one only as long as patience lasts', async () => {
+    const { address: hangs, sockets } = await listenSilently()
+    const { listener } = await listen()
+    serve(listener, set)
+    const accepted: string[] = []
+    const answers = `127.0.0.1:${listener.address.port}`
+    const link = await dial(listener, {
+      addresses: [hangs, '127.0.0.1:1', answers],
+      patience: { connectMs: 60_000, acceptMs: 20 },
+      onAccepted: (address) => accepted.push(address),
+    })
+    expect(link.peer).toBe(set.servername)
+    expect(accepted).toEqual([answers])
+    // What was left to hang is hung up on.
+    await Promise.all(sockets.map((socket) => socket.destroyed || once(socket, 'close')))
+    expect(sockets).toHaveLength(1)
+  })
+
+  test('of addresses dialled beside each other the first that accepts is taken, and every failure is told', async () => {
+    const { address: hangs } = await listenSilently()
+    const { listener } = await listen()
+    serve(listener, set)
+    const patience = { connectMs: 0, acceptMs: 0 }
+    const answers = `127.0.0.1:${listener.address.port}`
+    expect((await dial(listener, { addresses: [hangs, hangs, answers], patience })).peer).toBe(set.servername)
+    const error = await dial(listener, { addresses: [hangs, '127.0.0.1:1'], patience, timeoutMs: 80 }).catch((e) => e)
+    expect(error).toMatchObject({ code: 'TRANSPORT_TIMEOUT' })
+    expect(error.message).toMatch(/^127\.0\.0\.1:\d+: not accepted within 80 ms; 127\.0\.0\.1:1: .*ECONNREFUSED/)
+    const reason = new Error('sealed')
+    const controller = new AbortController()
+    const dialing = dial(listener, { addresses: [hangs, hangs], patience, signal: controller.signal })
+    setTimeout(() => controller.abort(reason), 30)
+    await expect(dialing).rejects.toBe(reason)
+  })
+
+  test('a peer that accepts and says nothing times out; a signal gives up at once', async () => {
+    const { address } = await listenSilently()
+    const addresses = [address]
     const options = { addresses, servername: set.servername, alpn: ALPN.dr, ca: set.ca, ...s1 }
     await expect(dialCluster({ ...options, timeoutMs: 80 })).rejects.toMatchObject({ code: 'TRANSPORT_TIMEOUT' })
     const controller = new AbortController()
