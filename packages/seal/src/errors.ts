@@ -6,6 +6,8 @@ export type SealErrorCode =
   /** The envelope names a key this seal does not hold. */
   | 'SEAL_UNKNOWN_KEY'
   | 'SEAL_DECRYPTION_FAILED'
+  /** Whoever has the key cannot be reached, or refuses for now: trying again later may help. */
+  | 'SEAL_UNAVAILABLE'
 
 /** Every error of this package. Messages hold no key, share or plaintext. */
 export class SealError extends Error {

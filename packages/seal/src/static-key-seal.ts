@@ -33,7 +33,6 @@ export interface StaticKeySealOptions {
   previousKey?: Uint8Array
 }
 
-/** An auto seal that can forget its keys. */
 export interface StaticKeySeal extends AutoSeal {
   /** Overwrites the keys; every later call rejects with `SEAL_UNKNOWN_KEY`. */
   close(): void
@@ -66,6 +65,7 @@ export function staticKeySeal(options: StaticKeySealOptions): StaticKeySeal {
       if (found === undefined) throw unknownKey()
       return decrypt(found, header, envelope)
     },
+    keyIdOf: (envelope) => parse(envelope).id,
     close() {
       for (const held of keys.values()) held.fill(0)
       keys.clear()
