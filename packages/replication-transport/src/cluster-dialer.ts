@@ -21,13 +21,19 @@ export interface DialOptions extends LinkOptions {
   signal?: AbortSignal
   /** For one address, from connecting to being accepted. ms, default 10,000. */
   timeoutMs?: number
-  /**
-   * How long an address may take to connect, and once connected to accept, before the next one is tried beside it; the first that accepts
-   * is taken. ms. Default: as long as `timeoutMs`, one address after the other.
-   */
-  patience?: { connectMs: number; acceptMs: number } | undefined
+  /** Default: one address after the other, each once, for as long as `timeoutMs`. */
+  patience?: Patience | undefined
   /** The address the link leads to, as it was given. Told before `dialCluster` resolves. */
   onAccepted?: ((address: string) => void) | undefined
+}
+
+/** For addresses of several nodes, of which one at most accepts and any may hang. ms. */
+export interface Patience {
+  /** How long an address may take to connect, and once connected to accept, before the next one is tried beside it. */
+  connectMs: number
+  acceptMs: number
+  /** While an address hangs, those that have failed are tried again this long after. */
+  againMs: number
 }
 
 /**
@@ -49,9 +55,9 @@ function firstThatAccepts(addresses: readonly Address[], options: DialOptions): 
   const { signal, patience } = options
   const decided = new AbortController()
   const given = signal === undefined ? decided.signal : AbortSignal.any([signal, decided.signal])
-  const failures: TransportError[] = []
+  /** By index, the last one of each. */
+  const failures = new Map<number, TransportError>()
   let begun = 0
-  let failed = 0
 
   return new Promise((resolve, reject) => {
     const end = (outcome: () => void): void => {
@@ -61,38 +67,59 @@ function firstThatAccepts(addresses: readonly Address[], options: DialOptions): 
     }
     signal?.addEventListener('abort', () => end(() => reject(signal.reason)), { signal: decided.signal })
 
-    const next = (): void => {
-      if (decided.signal.aborted || begun === addresses.length) return
-      const index = begun++
+    const later = (run: () => void, ms: number): (() => void) => {
+      const timer = setTimeout(run, ms)
+      const cancel = () => clearTimeout(timer)
+      decided.signal.addEventListener('abort', cancel, { once: true })
+      return cancel
+    }
+
+    const attempt = (index: number, slow: (ms: number | undefined) => void, over: () => void): void => {
       const address = addresses[index]!
-      let timer: NodeJS.Timeout | undefined
-      /** Whatever this address does next, another one is begun once. */
-      let passedOn = false
-      const passOn = (): void => {
-        clearTimeout(timer)
-        if (passedOn) return
-        passedOn = true
-        next()
-      }
-      const waitNoLonger = (ms: number | undefined): void => {
-        clearTimeout(timer)
-        if (ms !== undefined && !passedOn) timer = setTimeout(passOn, ms)
-      }
-      waitNoLonger(patience?.connectMs)
-      dial(address, options, given, () => waitNoLonger(patience?.acceptMs)).then(
+      slow(patience?.connectMs)
+      dial(address, options, given, () => slow(patience?.acceptMs)).then(
         (link) => {
-          clearTimeout(timer)
           if (decided.signal.aborted) link.close('another address accepted before')
           else end(() => resolve({ index, link }))
         },
         (error: unknown) => {
+          if (decided.signal.aborted) return
           const { code, message } = describeFailure(error)
-          failures[index] = new TransportError(code, `${address.text}: ${message}`, { cause: error })
-          failed++
-          passOn()
-          if (failed === addresses.length) end(() => reject(combined(failures)))
+          failures.set(index, new TransportError(code, `${address.text}: ${message}`, { cause: error }))
+          over()
+          if (failures.size === addresses.length) {
+            end(() => reject(combined(addresses.map((_, at) => failures.get(at)!))))
+          } else if (patience !== undefined) {
+            later(
+              () =>
+                attempt(
+                  index,
+                  () => {},
+                  () => {},
+                ),
+              patience.againMs,
+            )
+          }
         },
       )
+    }
+
+    const next = (): void => {
+      if (begun === addresses.length) return
+      let cancel = () => {}
+      /** Whatever this address does next, another one is begun once. */
+      let passedOn = false
+      const passOn = (): void => {
+        cancel()
+        if (passedOn) return
+        passedOn = true
+        next()
+      }
+      const slow = (ms: number | undefined): void => {
+        cancel()
+        if (ms !== undefined && !passedOn) cancel = later(passOn, ms)
+      }
+      attempt(begun++, slow, passOn)
     }
     next()
   })

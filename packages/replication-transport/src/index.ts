@@ -1,6 +1,6 @@
 export type { Address } from './address.ts'
 export { parseAddress } from './address.ts'
-export type { DialOptions } from './cluster-dialer.ts'
+export type { DialOptions, Patience } from './cluster-dialer.ts'
 export { dialCluster } from './cluster-dialer.ts'
 export { clusterListener } from './cluster-listener.ts'
 export type {

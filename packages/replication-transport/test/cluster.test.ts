@@ -358,7 +358,7 @@ describe('dialing', () => {
     const answers = `127.0.0.1:${listener.address.port}`
     const link = await dial(listener, {
       addresses: [hangs, '127.0.0.1:1', answers],
-      patience: { connectMs: 60_000, acceptMs: 20 },
+      patience: { connectMs: 60_000, acceptMs: 20, againMs: 60_000 },
       onAccepted: (address) => accepted.push(address),
     })
     expect(link.peer).toBe(set.servername)
@@ -372,7 +372,7 @@ describe('dialing', () => {
     const { address: hangs } = await listenSilently()
     const { listener } = await listen()
     serve(listener, set)
-    const patience = { connectMs: 0, acceptMs: 0 }
+    const patience = { connectMs: 0, acceptMs: 0, againMs: 60_000 }
     const answers = `127.0.0.1:${listener.address.port}`
     expect((await dial(listener, { addresses: [hangs, hangs, answers], patience })).peer).toBe(set.servername)
     const error = await dial(listener, { addresses: [hangs, '127.0.0.1:1'], patience, timeoutMs: 80 }).catch((e) => e)
@@ -383,6 +383,19 @@ describe('dialing', () => {
     const dialing = dial(listener, { addresses: [hangs, hangs], patience, signal: controller.signal })
     setTimeout(() => controller.abort(reason), 30)
     await expect(dialing).rejects.toBe(reason)
+  })
+
+  test('an address that refused is tried again while another hangs', async () => {
+    const { address: hangs } = await listenSilently()
+    const { listener, refusals } = await listen()
+    const dialing = dial(listener, {
+      addresses: [`127.0.0.1:${listener.address.port}`, hangs],
+      patience: { connectMs: 60_000, acceptMs: 60_000, againMs: 10 },
+    })
+    // A standby, which takes the lead after its second refusal.
+    while (refusals.length < 2) await new Promise((resolve) => setTimeout(resolve, 5))
+    serve(listener, set)
+    expect((await dialing).peer).toBe(set.servername)
   })
 
   test('a peer that accepts and says nothing times out; a signal gives up at once', async () => {
