@@ -237,6 +237,34 @@ describe.skipIf(postgresBinaries() === undefined)('with PostgreSQL', () => {
       expect(second.fencingToken).toBeGreaterThan(first.fencingToken)
     })
 
+    test('a leader that is silent, in the middle of a write too, loses the lock and its write to a waiting node', async () => {
+      const table = `s${tables++}`
+      // As a stopped process: its connections stay open, and it sends nothing.
+      const silent = postgresLeaderLock({ connection: server.connection, table, heartbeat: 1_000_000 })
+      const first = await silent.acquire()
+      const store = await openStore({ table, fencedBy: first })
+      await store.put('a', bytes('0'))
+      const writer = new Client(server.connection)
+      const ended = new Promise((resolve) => writer.on('error', resolve))
+      await writer.connect()
+      await writer.query('BEGIN')
+      await writer.query(`SELECT FROM ${table}_leaders WHERE token = ${first.fencingToken} FOR SHARE`)
+      const second = await lead(table)
+      expect(second.fencingToken).toBeGreaterThan(first.fencingToken)
+      await Promise.all([first.lost, ended])
+      await expect(store.put('a', bytes('1'))).rejects.toMatchObject({ code: 'STORAGE_NOT_LEADER' })
+      await silent.close()
+    })
+
+    test('a leader that beats keeps the lock however long another waits', async () => {
+      const table = `s${tables++}`
+      const first = await lead(table)
+      const lock = postgresLeaderLock({ connection: server.connection, table, heartbeat: 50 })
+      await expect(lock.acquire(AbortSignal.timeout(3500))).rejects.toThrow()
+      await first.publish('still here')
+      await lock.close()
+    })
+
     test('a server that stops answering ends the leadership', async () => {
       const own = await startPostgres()
       onTestFinished(() => own.stop())
