@@ -57,12 +57,12 @@ test('few records just after a read wait for more, many do not', async () => {
   await turn()
   expect(found).toBeUndefined()
   await put('kv/a', bytes('three'))
-  runtime.pass(5)
+  runtime.pass(10)
   await waiting
   expect(indexes(found!)).toEqual([2, 3])
 
-  for (let i = 0; i < 64; i++) await put('kv/a', bytes(`more ${i}`))
-  expect(indexes(await reads.read(3, 1e6))).toHaveLength(64)
+  for (let i = 0; i < 128; i++) await put('kv/a', bytes(`more ${i}`))
+  expect(indexes(await reads.read(3, 1e6))).toHaveLength(128)
 })
 
 test('a read fails for all who wait for it, and a trimmed log is an answer', async () => {

@@ -7,7 +7,7 @@ export type LogRead = Extract<PrimaryEvent, { type: 'records' }>['result']
 
 export interface LogReads {
   /**
-   * Records after `after`. Those who ask for the same together get the same array. Waits up to 5 ms for more records when there are few and
+   * Records after `after`. Those who ask for the same together get the same array. Waits up to 10 ms for more records when there are few and
    * the last read was just now: on a busy primary that makes one message of what would have been many.
    */
   read(after: number, maxBytes: number): Promise<LogRead>
@@ -16,9 +16,9 @@ export interface LogReads {
 type LogReader = Pick<Log, 'head' | 'read' | 'digestAt'>
 
 /** Shortest time between two reads of few records, ms. */
-const PAUSE_MS = 5
+const PAUSE_MS = 10
 /** So many records are worth a message at once. */
-const ENOUGH = 64
+const ENOUGH = 128
 
 const readersOf = new WeakMap<LogReader, LogReads>()
 
