@@ -1,0 +1,31 @@
+/**
+ * The rows of a logged store as a copy of it takes them: data, Merkle index and head. The log's own rows stay behind: what is put
+ * back later continues at a new place in the log, where no secondary has been, so each of them compares.
+ */
+import type { Cursor } from '@lockstep/replication'
+import { DATA, decodeHead, encodeHead, HEAD, INDEX, LOG } from './layout.ts'
+
+export const rowCopy = {
+  /** Every copied row sorts before it, and no other row does. */
+  before: LOG,
+  head: HEAD,
+  /** Where a logical key's value is. */
+  dataRow: (key: string): string => DATA + key,
+  /** Whether a row of this name is part of a copy. */
+  includes: (row: string): boolean => row === HEAD || row.startsWith(DATA) || row.startsWith(INDEX),
+}
+
+/** The place a stored head row names. Throws `REPLICATION_CORRUPT` or `REPLICATION_NEWER_FORMAT`. */
+export function copiedHead(stored: Uint8Array): Cursor {
+  const { epoch, index, digest } = decodeHead(stored)
+  return { epoch, index, digest }
+}
+
+/** The head row for a copy that goes on at another place, with no record kept. `digest`: 32 bytes that no history has had. */
+export function continuedHead(stored: Uint8Array, { epoch, index, digest }: Cursor): Uint8Array {
+  const { bytes } = decodeHead(stored)
+  return encodeHead({
+    ...{ epoch, index, digest, bytes },
+    ...{ start: index + 1, digestBeforeStart: digest, bytesBeforeStart: bytes },
+  })
+}
