@@ -1,12 +1,12 @@
 /** Changes of role over the HTTP API, each until it is carried out: the answer comes before the change does. */
-import type { Cluster } from './cluster.ts'
+import type { ClusterAccess } from './cluster.ts'
 import { drOperationToken } from './dr-operation-token.ts'
 import { activationToken, type ReplicationKind, replicationStatus } from './replicate.ts'
 import { waitFor } from './wait-for.ts'
 
 const ROLE_TIMEOUT_MS = 60_000
 
-async function untilMode(cluster: Cluster, kind: ReplicationKind, mode: string): Promise<void> {
+async function untilMode(cluster: ClusterAccess, kind: ReplicationKind, mode: string): Promise<void> {
   await waitFor(
     `${cluster.name} to be a ${kind} ${mode}`,
     async () => {
@@ -18,7 +18,7 @@ async function untilMode(cluster: Cluster, kind: ReplicationKind, mode: string):
 }
 
 export async function enablePrimary(
-  cluster: Cluster,
+  cluster: ClusterAccess,
   kind: ReplicationKind,
   fields: { primary_cluster_addr?: string } = {},
 ): Promise<void> {
@@ -26,19 +26,19 @@ export async function enablePrimary(
   await untilMode(cluster, kind, 'primary')
 }
 
-export async function demotePrimary(cluster: Cluster, kind: ReplicationKind): Promise<void> {
+export async function demotePrimary(cluster: ClusterAccess, kind: ReplicationKind): Promise<void> {
   await cluster.client.write(`sys/replication/${kind}/primary/demote`)
   await untilMode(cluster, kind, 'secondary')
 }
 
 /** Fields of a call that a DR secondary takes with an operation token, which is made here from the cluster's keys. */
-export async function withConsent(cluster: Cluster, fields: Record<string, unknown> = {}) {
+export async function withConsent(cluster: ClusterAccess, fields: Record<string, unknown> = {}) {
   return { ...fields, dr_operation_token: await drOperationToken(cluster) }
 }
 
 /** A change of a secondary's role, with the consent that a DR secondary asks for. */
 async function changeSecondary(
-  cluster: Cluster,
+  cluster: ClusterAccess,
   kind: ReplicationKind,
   change: 'promote' | 'update-primary',
   fields: Record<string, unknown>,
@@ -50,7 +50,7 @@ async function changeSecondary(
 
 /** Resolves with the answer of the promotion once the cluster is active in its new role. */
 export async function promoteSecondary(
-  cluster: Cluster,
+  cluster: ClusterAccess,
   kind: ReplicationKind,
   fields: { force?: boolean; primary_cluster_addr?: string } = {},
 ) {
@@ -65,8 +65,8 @@ export async function promoteSecondary(
 
 /** Points a secondary of any kind, or a demoted primary, at `primary` with a new activation token for `id`. */
 export async function updatePrimary(
-  primary: Cluster,
-  secondary: Cluster,
+  primary: ClusterAccess,
+  secondary: ClusterAccess,
   kind: ReplicationKind,
   id: string,
 ): Promise<void> {
@@ -74,6 +74,6 @@ export async function updatePrimary(
 }
 
 /** Points a secondary that kept its credentials at other addresses. */
-export async function repoint(secondary: Cluster, kind: ReplicationKind, addresses: string[]): Promise<void> {
+export async function repoint(secondary: ClusterAccess, kind: ReplicationKind, addresses: string[]): Promise<void> {
   await changeSecondary(secondary, kind, 'update-primary', { update_primary_addrs: addresses })
 }

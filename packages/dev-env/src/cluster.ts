@@ -41,6 +41,9 @@ export interface Cluster {
   start(): Promise<void>
 }
 
+/** What the steps of replication need of a cluster, of one node or several. */
+export type ClusterAccess = Pick<Cluster, 'name' | 'client' | 'keys'>
+
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const { directory, name } = options
   await mkdir(directory, { recursive: true })

@@ -1,7 +1,7 @@
 /** A DR operation token, made as an operator makes it: from the primary's unseal keys. */
-import type { Cluster } from './cluster.ts'
+import type { ClusterAccess } from './cluster.ts'
 
-export async function drOperationToken(dr: Cluster): Promise<string> {
+export async function drOperationToken(dr: ClusterAccess): Promise<string> {
   const base = 'sys/replication/dr/secondary/generate-operation-token'
   const attempt = (await dr.client.write(`${base}/attempt`, {}, { token: '' })).body
   let reply = attempt

@@ -1,5 +1,5 @@
 export { demotePrimary, enablePrimary, promoteSecondary, repoint, updatePrimary, withConsent } from './change-role.ts'
-export { type Cluster, type ClusterOptions, startCluster } from './cluster.ts'
+export { type Cluster, type ClusterAccess, type ClusterOptions, startCluster } from './cluster.ts'
 export { type ClusterProxy, clusterProxy } from './cluster-proxy.ts'
 export { drOperationToken } from './dr-operation-token.ts'
 export { freePort } from './free-port.ts'

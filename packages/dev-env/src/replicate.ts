@@ -1,5 +1,5 @@
 /** The steps of the replication tutorials, over the HTTP API. */
-import type { Cluster } from './cluster.ts'
+import type { ClusterAccess } from './cluster.ts'
 import { waitFor } from './wait-for.ts'
 
 export type ReplicationKind = 'performance' | 'dr'
@@ -7,13 +7,13 @@ export type ReplicationKind = 'performance' | 'dr'
 // biome-ignore lint/suspicious/noExplicitAny: the status document is checked field by field where it matters
 type Status = any
 
-export async function replicationStatus(cluster: Cluster, kind: ReplicationKind): Promise<Status> {
+export async function replicationStatus(cluster: ClusterAccess, kind: ReplicationKind): Promise<Status> {
   const reply = await cluster.client.call('GET', `sys/replication/${kind}/status`)
   return reply.body?.data
 }
 
 /** A new activation token of the primary for the secondary `id`. */
-export async function activationToken(primary: Cluster, kind: ReplicationKind, id: string): Promise<string> {
+export async function activationToken(primary: ClusterAccess, kind: ReplicationKind, id: string): Promise<string> {
   const issued = await primary.client.write(`sys/replication/${kind}/primary/secondary-token`, { id })
   return issued.body.wrap_info.token
 }
@@ -23,8 +23,8 @@ export async function activationToken(primary: Cluster, kind: ReplicationKind, i
  * has the role; its first sync may still be under way.
  */
 export async function linkSecondary(
-  primary: Cluster,
-  secondary: Cluster,
+  primary: ClusterAccess,
+  secondary: ClusterAccess,
   kind: ReplicationKind,
   id: string,
 ): Promise<void> {
@@ -39,8 +39,8 @@ export async function linkSecondary(
 
 /** Until the secondary streams and both ends have the same Merkle root. */
 export function waitUntilInSync(
-  primary: Cluster,
-  secondary: Cluster,
+  primary: ClusterAccess,
+  secondary: ClusterAccess,
   kind: ReplicationKind,
   options: { timeoutMs?: number; sameRoot?: boolean } = {},
 ): Promise<Status> {

@@ -47,7 +47,7 @@ export async function startEtcdServer(directory: string): Promise<StorageProgram
     child,
     address: `127.0.0.1:${port}`,
     url,
-    block: (name, address) => ({ etcd: { address: url(address), path: `${name}/`, ha_enabled: 'true' } }),
+    block: ({ cluster }, address) => ({ etcd: { address: url(address), path: `${cluster}/`, ha_enabled: 'true' } }),
     endSignal: 'SIGTERM',
   }
 }

@@ -64,13 +64,14 @@ export async function haCluster(options: HaClusterOptions): Promise<HaCluster> {
     for (let number = 1; number <= (options.nodes ?? 3); number++) {
       const link = options.faults && { storage: await faultProxy(storage.address), cluster: await faultProxy() }
       if (link) links.push(link)
+      const nodeName = `${name}-${number}`
       const node = await startHaNode({
-        directory: join(directory, `${name}-${number}`),
-        name: `${name}-${number}`,
+        directory: join(directory, nodeName),
+        name: nodeName,
         env,
         config: {
           cluster_name: name,
-          storage: storage.block(name, link ? link.storage.address : undefined),
+          storage: storage.block({ cluster: name, node: nodeName }, link ? link.storage.address : undefined),
           seal,
           ...(link ? { cluster_addr: `https://${link.cluster.address}` } : {}),
           ...config,

@@ -21,6 +21,8 @@ export async function startPostgresServer(directory: string): Promise<StoragePro
     port: String(port),
     unix_socket_directories: '',
     fsync: 'on',
+    // So that a test can tell the order of commits afterwards.
+    track_commit_timestamp: 'on',
     max_connections: '300',
     shared_buffers: '32MB',
   }
@@ -35,8 +37,12 @@ export async function startPostgresServer(directory: string): Promise<StoragePro
     child,
     address: `127.0.0.1:${port}`,
     url,
-    block: (name, address) => ({
-      postgresql: { connection_url: url(address), table: name.replaceAll('-', '_'), ha_enabled: 'true' },
+    block: ({ cluster, node }, address) => ({
+      postgresql: {
+        connection_url: `${url(address)}?application_name=${node}`,
+        table: cluster.replaceAll('-', '_'),
+        ha_enabled: 'true',
+      },
     }),
     endSignal: 'SIGINT',
   }

@@ -15,8 +15,8 @@ export interface StorageServer {
   readonly address: string
   /** `postgres://…` or `http://…`, for a client of one's own. `through`: another address that leads there, such as a proxy's. */
   url(through?: string): string
-  /** The `storage` block of a node. Clusters of different `name` share nothing. */
-  block(name: string, through?: string): Record<string, unknown>
+  /** The `storage` block of a node. Clusters of different names share nothing; PostgreSQL knows the node's connections by its name. */
+  block(of: { cluster: string; node: string }, through?: string): Record<string, unknown>
   /** SIGSTOP to all of its processes: it neither answers nor writes. Its connections stay open. */
   pause(): void
   resume(): void
@@ -34,7 +34,7 @@ export interface StorageProgram {
   child: ChildProcess
   address: string
   url(address: string): string
-  block(name: string, address: string): Record<string, unknown>
+  block(of: { cluster: string; node: string }, address: string): Record<string, unknown>
   /** Ends it in good order. */
   endSignal: NodeJS.Signals
 }
@@ -77,7 +77,7 @@ export async function startStorageServer(
     kind,
     address,
     url: (through = address) => program.url(through),
-    block: (name, through = address) => program.block(name, through),
+    block: (of, through = address) => program.block(of, through),
     pause: () => signalTree(child.pid!, 'SIGSTOP'),
     resume: () => signalTree(child.pid!, 'SIGCONT'),
     stop() {
