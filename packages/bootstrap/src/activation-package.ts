@@ -20,6 +20,8 @@ export interface ActivationPackage {
   clientKey: string
   /** `https://host:port` or `host:port` of the primary's cluster listener. */
   primaryClusterAddr: string
+  /** The same of the primary cluster's other nodes, of which any may lead when the token is used. Absent when there are none. */
+  otherClusterAddrs?: string[]
   kind: 'performance' | 'dr'
 }
 
@@ -33,16 +35,20 @@ const FIELDS = [
   'kind',
 ] as const
 const MAX_FIELD_LENGTH = 16 * 1024
+/** More nodes than any cluster has. */
+const MAX_OTHERS = 64
+const MAX_ADDRESS_LENGTH = 300
 
 /**
- * Accepts exactly the seven fields, and only when they belong together: the certificate is the CA's, bears the id, and
+ * Accepts exactly these fields, and only when they belong together: the certificate is the CA's, bears the id, and
  * matches the key. Throws `BOOTSTRAP_INVALID_PACKAGE`.
  */
 export function parseActivationPackage(input: unknown): ActivationPackage {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) throw invalid('it is not an object')
   const source = input as Record<string, unknown>
   for (const name of Object.keys(source)) {
-    if (!(FIELDS as readonly string[]).includes(name)) throw invalid('it has an unknown field')
+    if (name !== 'otherClusterAddrs' && !(FIELDS as readonly string[]).includes(name))
+      throw invalid('it has an unknown field')
   }
   const field = (name: (typeof FIELDS)[number]): string => {
     const value = Object.hasOwn(source, name) ? source[name] : undefined
@@ -59,6 +65,7 @@ export function parseActivationPackage(input: unknown): ActivationPackage {
     clientCertificate: field('clientCertificate'),
     clientKey: field('clientKey'),
     primaryClusterAddr: field('primaryClusterAddr'),
+    ...(Object.hasOwn(source, 'otherClusterAddrs') ? { otherClusterAddrs: otherAddresses(source) } : {}),
     kind,
   }
   try {
@@ -70,6 +77,16 @@ export function parseActivationPackage(input: unknown): ActivationPackage {
   if (!isClusterAddress(parsed.primaryClusterAddr)) throw invalid('primaryClusterAddr is not host:port')
   checkCredentials(parsed)
   return parsed
+}
+
+function otherAddresses({ otherClusterAddrs: list }: { otherClusterAddrs?: unknown }): string[] {
+  if (!Array.isArray(list) || list.length > MAX_OTHERS) throw invalid('otherClusterAddrs is not a short list')
+  for (const address of list as unknown[]) {
+    if (typeof address !== 'string' || address.length > MAX_ADDRESS_LENGTH || !isClusterAddress(address)) {
+      throw invalid('otherClusterAddrs has something else than host:port')
+    }
+  }
+  return list as string[]
 }
 
 function checkCredentials({ id, clusterId, caCertificate, clientCertificate, clientKey }: ActivationPackage): void {

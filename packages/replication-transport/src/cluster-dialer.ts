@@ -57,20 +57,28 @@ function firstThatAccepts(addresses: readonly Address[], options: DialOptions): 
   const given = signal === undefined ? decided.signal : AbortSignal.any([signal, decided.signal])
   /** By index, the last one of each. */
   const failures = new Map<number, TransportError>()
+  const timers = new Set<NodeJS.Timeout>()
   let begun = 0
 
   return new Promise((resolve, reject) => {
     const end = (outcome: () => void): void => {
       if (decided.signal.aborted) return
       decided.abort()
+      for (const timer of timers) clearTimeout(timer)
       outcome()
     }
     signal?.addEventListener('abort', () => end(() => reject(signal.reason)), { signal: decided.signal })
 
     const later = (run: () => void, ms: number): (() => void) => {
-      const timer = setTimeout(run, ms)
-      const cancel = () => clearTimeout(timer)
-      decided.signal.addEventListener('abort', cancel, { once: true })
+      const cancel = () => {
+        clearTimeout(timer)
+        timers.delete(timer)
+      }
+      const timer = setTimeout(() => {
+        cancel()
+        run()
+      }, ms)
+      timers.add(timer)
       return cancel
     }
 

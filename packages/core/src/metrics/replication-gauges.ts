@@ -99,6 +99,8 @@ function ofSecondary(kind: ReplicationKind, document: Record<string, unknown>, n
     sample('replication.connected', document.connection_state === 'ready' ? 1 : 0, labels),
     sample('replication.streaming', document.state === 'stream-wals' ? 1 : 0, labels),
     sample('replication.diff_rounds', number(document.diff_rounds), labels),
+    sample('replication.resumed_links', number(document.resumed_links), labels),
+    sample('replication.merkle_diffs', number(document.merkle_diffs), labels),
     sample('replication.guard_failures', number(document.guard_failures), labels),
     sample('replication.stream_faults', number(document.stream_faults), labels),
     ...items(document.primaries).flatMap((item) => ofPeer(item, { kind, peer: 'primary' }, now)),

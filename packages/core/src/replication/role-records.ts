@@ -9,6 +9,7 @@ import type { Store, Transaction } from '@lockstep/storage'
 import type { CursorRecord } from './promotion/cursor-record.ts'
 import type { FencedRecord } from './promotion/fencing.ts'
 import type { HandoverRecord, HandoverResult } from './promotion/handover.ts'
+import { type AddressRecord, readAddressRecord } from './resolver/address-book.ts'
 
 export type ReplicationKind = 'performance' | 'dr'
 export type RoleMode = 'disabled' | 'primary' | 'secondary'
@@ -113,9 +114,9 @@ export interface RoleRecords {
   filters(): Promise<Map<string, FilterRecord>>
   saveFilter(id: string, filter: FilterRecord): Promise<void>
   removeFilter(id: string): Promise<void>
-  /** What the primary told of itself, best first; none when nothing was stored. */
-  heardAddresses(kind: ReplicationKind): Promise<string[]>
-  saveHeardAddresses(kind: ReplicationKind, addresses: string[]): Promise<void>
+  /** What the primary told of its nodes; undefined when nothing was stored. */
+  heardAddresses(kind: ReplicationKind): Promise<AddressRecord | undefined>
+  saveHeardAddresses(kind: ReplicationKind, record: AddressRecord): Promise<void>
   bootstrapping(kind: ReplicationKind): Promise<boolean>
   handover(kind: ReplicationKind): Promise<HandoverRecord | undefined>
   saveHandover(kind: ReplicationKind, handover: HandoverRecord): Promise<void>
@@ -158,8 +159,8 @@ export function roleRecords(storage: Storage): RoleRecords {
     },
     saveFilter: (id, filter) => write(roleKeys.filters + id, filter),
     removeFilter: (id) => storage.delete(roleKeys.filters + id),
-    heardAddresses: async (kind) => (await read<string[]>(roleKeys.addresses(kind))) ?? [],
-    saveHeardAddresses: (kind, addresses) => write(roleKeys.addresses(kind), addresses),
+    heardAddresses: async (kind) => readAddressRecord(await read(roleKeys.addresses(kind))),
+    saveHeardAddresses: (kind, record) => write(roleKeys.addresses(kind), record),
     bootstrapping: async (kind) => (await storage.get(roleKeys.bootstrapping(kind))) !== undefined,
     handover: (kind) => read(roleKeys.handover(kind)),
     saveHandover: (kind, handover) => write(roleKeys.handover(kind), handover),

@@ -38,6 +38,8 @@ import { type PrimaryRole, primaryRole } from './primary-role.ts'
 import type { FencedRecord } from './promotion/fencing.ts'
 import { carryFollowedEpoch } from './promotion/followed-epoch.ts'
 import { promotionReceipts } from './promotion/receipts.ts'
+import type { AddressRecord } from './resolver/address-book.ts'
+import { clusterAddresses } from './resolver/cluster-addresses.ts'
 import { loadLeft } from './role-left.ts'
 import {
   type FilterRecord,
@@ -141,7 +143,8 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
   const kept = unreplicated({ logged: store.logged, barrier: unsealed.barrier, keyring: () => unsealed.keyring() })
   const left = await loadLeft({ records, unreplicated: kept, store, stored })
 
-  const addresses = () => ({ api: options.apiAddress, cluster: [options.clusterAddress] })
+  const nodeAddresses = clusterAddresses(log, options.clusterAddress, components.nodes)
+  const addresses = () => ({ api: options.apiAddress, cluster: nodeAddresses.current() })
   const shared = {
     store: store.logged,
     listener,
@@ -199,12 +202,15 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
   }
 
   function start(): void {
-    if (KINDS.some((kind) => stored[kind].mode !== 'disabled')) probing = canary(unsealed.barrier, clock, log, onProbe)
+    if (KINDS.some((kind) => stored[kind].mode !== 'disabled')) {
+      probing = canary(unsealed.barrier, clock, log, onProbe)
+      nodeAddresses.start()
+    }
     KINDS.forEach((kind, index) => {
       const record = stored[kind]
       if (record.mode === 'primary') startPrimary(kind, record, loaded[index]!)
       if (record.mode === 'secondary') {
-        const onAddresses = (found: string[]): void => {
+        const onAddresses = (found: AddressRecord): void => {
           records.saveHeardAddresses(kind, found).catch((error: unknown) => {
             log.warn("the primary's addresses could not be kept", { kind, error: String(error) })
           })
@@ -242,7 +248,7 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
   })
   const issueToken = secondaryTokens({
     ...{ records, clock, wrapping: components.wrapping, filter: (id) => filters.get(id) },
-    ...{ apiAddress: options.apiAddress, clusterAddress: options.clusterAddress },
+    ...{ apiAddress: options.apiAddress, clusterAddresses: nodeAddresses.current },
   })
 
   const keys = activationKeys(unsealed.barrier)
@@ -268,6 +274,7 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
       await Promise.all([
         care.stop(),
         probing?.stop(),
+        nodeAddresses.stop(),
         ...[...Object.values(primaries), ...Object.values(secondaries)].map((role) => role.close()),
       ])
     },

@@ -19,10 +19,8 @@ import type { Clock, Log } from '../contracts.ts'
 import { countTraffic, timeComparisons } from '../metrics/link-metrics.ts'
 import type { Meter } from '../metrics/meter.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
-import { dialPrimary } from './dial-primary.ts'
 import { answerInspect, INSPECT } from './inspect/inspect-held.ts'
 import type { Recovery } from './maintenance/recover.ts'
-import { dialable } from './primary-address.ts'
 import { cursorRecord } from './promotion/cursor-record.ts'
 import {
   encodeHandoverAnswer,
@@ -34,7 +32,10 @@ import {
 } from './promotion/handover.ts'
 import { type Heard, heardMemory } from './promotion/heard.ts'
 import { encodeRejoined, REJOINED } from './promotion/rejoined.ts'
+import type { AddressRecord } from './resolver/address-book.ts'
+import { primaryResolver } from './resolver/primary-resolver.ts'
 import { isDetached, type ReplicationKind, roleKeys, type SecondaryRecord } from './role-records.ts'
+import { sessionCount } from './session-count.ts'
 import { commonStatus, peerItem, rfc3339, syncFields } from './status.ts'
 import { preserving, type UnreplicatedSet } from './unreplicated/unreplicated.ts'
 
@@ -50,8 +51,8 @@ export interface SecondaryRoleComponents {
   protocol?: VersionRange | undefined
   /** Dial the addresses the primary tells of, beside those given at activation. Default true. */
   resolve?: boolean | undefined
-  /** The primary told of addresses other than those known. */
-  onAddresses(addresses: string[]): void
+  /** The primary told of other addresses than those known, or another one answers. */
+  onAddresses(record: AddressRecord): void
   /** A later epoch is followed than before. Told once for each, and for the first. */
   onEpoch?(epoch: number): void
   keyring: Unsealed['keyring']
@@ -61,8 +62,7 @@ export interface SecondaryRoleComponents {
 
 /** What earlier lives have left. */
 export interface SecondaryRoleInit {
-  /** Addresses heard of. */
-  addresses?: readonly string[]
+  addresses?: AddressRecord | undefined
   handover?: HandoverRecord | undefined
   /** What is to be kept of this cluster's own entries until the first comparison with the primary is over. */
   preserve?: UnreplicatedSet | undefined
@@ -120,50 +120,60 @@ export function secondaryRole(
   const startedAt = clock.now()
   const traffic = countTraffic(components.meter, kind)
   const compared = timeComparisons(components.meter, kind)
-  const resolving = components.resolve ?? true
-  let known = dialable([...(resolving ? (init.addresses ?? []) : []), ...record.primaryClusterAddrs])
+  const sessions = sessionCount()
   let { handover } = init
   let synced = init.synced ?? true
   const memory = heardMemory(clock)
   let epoch = 0
   const rejoining = record.led === undefined ? undefined : tellRejoined(record.led.epoch)
 
-  const follower: FollowHandle | undefined = isDetached(record)
+  const resolver = isDetached(record)
     ? undefined
-    : followPrimary(
+    : primaryResolver(
+        { clock, log, onTraffic: traffic, onAddresses: components.onAddresses },
         {
-          store: preserve === undefined ? store : preserving(store, components.keyring, preserve),
-          clock,
-          log,
-          accept: acceptTagged(classes, kind),
-          dial: (signal) => dialPrimary(kind, record.clusterId, learnAddresses(), record.credentials!, signal, traffic),
-          report: () => {
-            const { api, cluster } = components.addresses()
-            return { canary: components.canary(), addresses: cluster, apiAddress: api }
-          },
-          onRequest: (method, body) => {
-            if (method === INSPECT) return answerInspect(body, kind, store.forest, position)
-            if (method === HANDOVER) return onHandover(body)
-            return Promise.reject(new Error(`unknown request ${method.slice(0, 64)}`))
-          },
-          onState: (status) => {
-            compared(status)
-            if (status.position.epoch > epoch) {
-              epoch = status.position.epoch
-              components.onEpoch?.(epoch)
-            }
-            memory.observe(status)
-            rejoining?.(status)
-          },
-        },
-        {
-          kind,
-          secondaryId: record.secondaryId,
-          positionKey: roleKeys.cursor(kind),
-          protocol: components.protocol,
-          backoff: { minMs: 100, maxMs: 5000 },
+          ...{ kind, clusterId: record.clusterId, credentials: record.credentials! },
+          ...{ given: record.primaryClusterAddrs, stored: init.addresses, discover: components.resolve ?? true },
         },
       )
+  const follower: FollowHandle | undefined =
+    resolver &&
+    followPrimary(
+      {
+        store: preserve === undefined ? store : preserving(store, components.keyring, preserve),
+        clock,
+        log,
+        accept: acceptTagged(classes, kind),
+        dial: resolver.dial,
+        report: () => {
+          const { api, cluster } = components.addresses()
+          return { canary: components.canary(), addresses: cluster, apiAddress: api }
+        },
+        onRequest: (method, body) => {
+          if (method === INSPECT) return answerInspect(body, kind, store.forest, position)
+          if (method === HANDOVER) return onHandover(body)
+          return Promise.reject(new Error(`unknown request ${method.slice(0, 64)}`))
+        },
+        onState: (status) => {
+          compared(status)
+          sessions.observe(status)
+          if (status.position.epoch > epoch) {
+            epoch = status.position.epoch
+            components.onEpoch?.(epoch)
+          }
+          memory.observe(status)
+          rejoining?.(status)
+        },
+      },
+      {
+        kind,
+        secondaryId: record.secondaryId,
+        positionKey: roleKeys.cursor(kind),
+        protocol: components.protocol,
+        // Short, because a cluster whose active node died has another one within seconds.
+        backoff: { minMs: 100, maxMs: 2000 },
+      },
+    )
 
   async function onHandover(body: Plain): Promise<Plain> {
     const { last, waitMs } = parseHandover(body)
@@ -201,17 +211,6 @@ export function secondaryRole(
     return synced ? 'secondary' : 'bootstrapping'
   }
 
-  /** The resolver: addresses the primary tells of are dialled first, those given at activation stay as a last resort. */
-  function learnAddresses(): readonly string[] {
-    const heard = resolving ? dialable(follower?.status().heartbeat.addresses ?? []) : []
-    const all = dialable([...heard, ...record.primaryClusterAddrs])
-    if (heard.length > 0 && all.join() !== known.join()) {
-      known = all
-      components.onAddresses(heard)
-    }
-    return known
-  }
-
   return {
     record,
     status() {
@@ -219,7 +218,7 @@ export function secondaryRole(
         ...commonStatus(store, kind, mode(), record.clusterId),
         secondary_id: record.secondaryId,
         primary_cluster_addr: record.primaryClusterAddrs[0] ?? '',
-        known_primary_cluster_addrs: record.primaryClusterAddrs.length === 0 ? [] : learnAddresses(),
+        known_primary_cluster_addrs: resolver?.all() ?? [],
         last_start: rfc3339(startedAt),
       }
       if (follower === undefined) {
@@ -228,6 +227,7 @@ export function secondaryRole(
       }
       const status = follower.status()
       const { heartbeat, sync } = status
+      sessions.observe(status)
       return {
         ...common,
         state: status.state,
@@ -237,7 +237,7 @@ export function secondaryRole(
         primaries: [
           peerItem({
             apiAddress: heartbeat.apiAddress || (record.primaryApiAddr ?? ''),
-            clusterAddress: heartbeat.addresses[0] ?? record.primaryClusterAddrs[0] ?? '',
+            clusterAddress: heartbeat.addresses[0] || resolver!.active() || (record.primaryClusterAddrs[0] ?? ''),
             connected: status.connectionState === 'ready',
             lastHeartbeat: heartbeat.lastHeartbeat,
             roundTripMs: heartbeat.roundTripMs,
@@ -245,11 +245,15 @@ export function secondaryRole(
             canaryAgeMs: heartbeat.canaryAgeMs,
           }),
         ],
-        // Beyond Vault: lag without comparing two clusters, and why the last comparison was made.
+        // Beyond Vault: which node of the primary leads, lag without comparing two clusters, and why the last comparison was made.
+        active_primary_cluster_addr: resolver!.active(),
+        last_primary_failover: rfc3339(resolver!.movedAt()),
         lag_ms: status.lagMs,
         primary_head_wal: status.primaryHead,
         last_diff_reason: status.diffReason,
         diff_rounds: status.rounds,
+        resumed_links: sessions.resumed(),
+        merkle_diffs: sessions.compared(),
         guard_failures: status.guardFailures,
         stream_faults: status.streamFaults,
         ...(status.lastRepair === null ? {} : { last_repair: shownRepair(status.lastRepair) }),
@@ -285,6 +289,9 @@ export function secondaryRole(
       return 'compared'
     },
     heartbeat: () => follower?.status().heartbeat,
-    close: async () => follower?.close(),
+    async close() {
+      resolver?.close()
+      await follower?.close()
+    },
   }
 }

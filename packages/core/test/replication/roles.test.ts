@@ -141,6 +141,8 @@ test('the status documents, field by field', async () => {
     ...{ lag_ms: expect.any(Number), primary_head_wal: expect.any(Number) },
     ...{ last_diff_reason: expect.any(String), last_error: expect.any(String) },
     ...{ diff_rounds: expect.any(Number), guard_failures: 0, stream_faults: 0, protocol: expect.any(Number) },
+    active_primary_cluster_addr: expect.stringMatching(/^https:|^$/),
+    ...{ last_primary_failover: '', resumed_links: 0, merkle_diffs: 1 },
   })
   expect(there.merkle_root).toBe(here.merkle_root)
   const { body } = await secondary.core.health()

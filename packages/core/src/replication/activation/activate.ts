@@ -15,7 +15,7 @@ import type { ActivationKeys } from './activation-keys.ts'
 import { BOOTSTRAP, type BootstrapReply, parseBootstrapReply } from './bootstrap-reply.ts'
 import { unwrapActivation } from './unwrap-activation.ts'
 
-const DIAL_TIMEOUT_MS = 15_000
+const DIAL_TIMEOUT_MS = 20_000
 
 export interface Activation {
   package: ActivationPackage
@@ -81,13 +81,11 @@ async function unwrapToken(
 }
 
 /** Fetches keyring and operators' key over mutual TLS. Rejects with CORE_INVALID_REQUEST naming the cause. */
-export async function fetchBootstrap({
-  package: { kind, clusterId, primaryClusterAddr },
-  credentials,
-}: Activation): Promise<BootstrapReply> {
+export async function fetchBootstrap({ package: activation, credentials }: Activation): Promise<BootstrapReply> {
+  const { kind, clusterId, primaryClusterAddr } = activation
   const signal = AbortSignal.timeout(DIAL_TIMEOUT_MS)
   try {
-    const link = await dialPrimary(kind, clusterId, [primaryClusterAddr], credentials, signal)
+    const link = await dialPrimary(kind, clusterId, clusterAddresses(activation), credentials, { signal })
     try {
       const reply = parseBootstrapReply(await callOnce(link, BOOTSTRAP, {}, signal))
       if (reply.clusterId !== clusterId) throw new Error('the primary belongs to another replication set')
@@ -100,6 +98,11 @@ export async function fetchBootstrap({
     const text = `error fetching secondary bootstrap package: ${primaryClusterAddr}: ${(error as Error).message}`
     throw new CoreError('CORE_INVALID_REQUEST', text, { cause: error })
   }
+}
+
+/** Of the primary's nodes: a standby refuses, and the next one is tried. */
+export function clusterAddresses({ primaryClusterAddr, otherClusterAddrs = [] }: ActivationPackage): string[] {
+  return [primaryClusterAddr, ...otherClusterAddrs]
 }
 
 function asInvalid<T>(what: string, body: () => T): T {

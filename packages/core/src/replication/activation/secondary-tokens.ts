@@ -11,7 +11,8 @@ export interface SecondaryTokensComponents {
   clock: Clock
   filter(id: string): FilterRecord | undefined
   apiAddress: string
-  clusterAddress: string
+  /** Of this cluster's nodes, that of the active one first. */
+  clusterAddresses(): string[]
 }
 
 /** A wrapping token, or with a public key the package itself, encrypted to it. */
@@ -39,14 +40,20 @@ export function secondaryTokens(components: SecondaryTokensComponents): IssueTok
     const issued = await issueSecondary(record.ca, { id, now }).catch((error: Error) => {
       throw invalid(`id: ${error.message}`)
     })
-    const data = {
+    const [own, ...others] = components.clusterAddresses()
+    const primaryClusterAddr = record.primaryClusterAddr || own!
+    const data: ActivationPackage = {
       id,
       kind,
       clusterId: record.clusterId,
       caCertificate: record.ca.certificatePem,
       clientCertificate: issued.certificatePem,
       clientKey: issued.privateKeyPem,
-      primaryClusterAddr: record.primaryClusterAddr || components.clusterAddress,
+      primaryClusterAddr,
+      // Another node may lead by the time the token is used.
+      ...(others.length === 0
+        ? {}
+        : { otherClusterAddrs: [own!, ...others].filter((it) => it !== primaryClusterAddr) }),
     }
     const sealed = publicKey === '' ? undefined : await seal(publicKey, data, record.ca.privateKeyPem, ttl, now)
     const known: KnownSecondary = { id, fingerprint: issued.fingerprint, issuedAt: now }

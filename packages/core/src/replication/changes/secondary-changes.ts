@@ -6,7 +6,7 @@ import type { Clock, Log } from '../../contracts.ts'
 import type { ClusterStore } from '../../seal-life-cycle/cluster-store.ts'
 import type { LifeCycle } from '../../seal-life-cycle/life-cycle.ts'
 import type { Unsealed } from '../../seal-life-cycle/services.ts'
-import { type Activation, fetchBootstrap, redeemToken } from '../activation/activate.ts'
+import { type Activation, clusterAddresses, fetchBootstrap, redeemToken } from '../activation/activate.ts'
 import { activationKeyPath, activationKeys } from '../activation/activation-keys.ts'
 import type { BootstrapReply } from '../activation/bootstrap-reply.ts'
 import type { ReplicationManager } from '../manager.ts'
@@ -43,7 +43,7 @@ export function secondaryChanges(components: SecondaryChangesComponents): Second
       mode: 'secondary',
       clusterId: activation.clusterId,
       secondaryId: activation.id,
-      primaryClusterAddrs: [activation.primaryClusterAddr],
+      primaryClusterAddrs: clusterAddresses(activation),
       primaryApiAddr,
       credentials,
       enabledAt: clock.now(),

@@ -1,5 +1,6 @@
 /** How a primary learns that another cluster was promoted: a secondary that comes back has followed a later epoch than its own. */
-import type { Link, Message } from '@lockstep/replication'
+import type { Link } from '@lockstep/replication'
+import { observedLink } from '../observed-link.ts'
 
 /** A secondary's word for a later epoch, kept by the primary it came to. */
 export interface FencedRecord {
@@ -12,29 +13,9 @@ export interface FencedRecord {
 
 /** The link as it is; `onEpoch` is told the epoch in the hello, which is its first message. */
 export function watchingHello(link: Link, onEpoch: (hello: { clusterId: string; epoch: number }) => void): Link {
-  return {
-    peer: link.peer,
-    closed: link.closed,
-    send: (message) => link.send(message),
-    writable: () => link.writable(),
-    close: (reason) => link.close(reason),
-    messages: {
-      [Symbol.asyncIterator]() {
-        const messages = link.messages[Symbol.asyncIterator]()
-        let first = true
-        return {
-          next(): Promise<IteratorResult<Message>> {
-            const next = messages.next()
-            if (!first) return next
-            first = false
-            return next.then((result) => {
-              if (!result.done && result.value.type === 'hello') onEpoch(result.value)
-              return result
-            })
-          },
-          return: (value?: unknown) => messages.return?.(value) ?? Promise.resolve({ done: true, value: undefined }),
-        }
-      },
-    },
-  }
+  let first = true
+  return observedLink(link, (message) => {
+    if (first && message.type === 'hello') onEpoch(message)
+    first = false
+  })
 }
