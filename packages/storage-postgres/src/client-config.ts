@@ -1,7 +1,7 @@
 import type { ClientConfig } from 'pg'
 import type { PostgresConnection } from './connection.ts'
 
-/** Settings every session has, whatever the server's or the role's defaults are. */
+/** Settings every session has, whatever the URL, the server's or the role's defaults are. */
 const SESSION = {
   // Acknowledged means flushed to disk (and by the synchronous standbys, where there are some).
   synchronous_commit: 'on',
@@ -15,10 +15,13 @@ const SESSION = {
   jit: 'off',
   // A client that vanished must not hold locks for longer than this.
   idle_in_transaction_session_timeout: '60s',
-  tcp_keepalives_idle: '5',
-  tcp_keepalives_interval: '2',
+  tcp_keepalives_idle: '2',
+  tcp_keepalives_interval: '1',
   tcp_keepalives_count: '3',
 } as const
+
+/** How long a connection may take, and a statement may wait for one, ms. */
+export const CONNECT_MS = 10_000
 
 export function clientConfig(
   connection: string | PostgresConnection,
@@ -28,9 +31,9 @@ export function clientConfig(
   return {
     ...(typeof connection === 'string' ? { connectionString: connection } : connection),
     options: options.join(' '),
-    application_name: 'lockstep',
+    fallback_application_name: 'lockstep',
     keepAlive: true,
-    keepAliveInitialDelayMillis: 5000,
-    connectionTimeoutMillis: 10_000,
+    keepAliveInitialDelayMillis: 2000,
+    connectionTimeoutMillis: CONNECT_MS,
   }
 }

@@ -13,6 +13,8 @@ import { byteRange, type Statements } from './statements.ts'
 
 export const FIRST_PAGE = 16
 const LARGEST_PAGE = 1024
+/** Children per statement of a list: a step in the index for each, and no statement takes long. */
+const LIST_PAGE = 10_000
 /** Aimed at per page of a scan, bytes. */
 const PAGE_BYTES = 1024 * 1024
 
@@ -34,17 +36,38 @@ export async function getSeveral(
   return rows.map(([value]) => value ?? undefined)
 }
 
+/** The first children, at most `LIST_PAGE` of them; `next`: the last of them, when more are wanted and may follow. */
+export async function listPage(
+  run: Run,
+  statements: Statements,
+  prefix: string,
+  options: ListOptions,
+): Promise<{ names: string[]; next: string | undefined }> {
+  const { limit = Number.POSITIVE_INFINITY } = options
+  if (limit <= 0) return { names: [], next: undefined }
+  const bounds = listBounds(prefix, options)
+  if (isEmptyRange(bounds)) return { names: [], next: undefined }
+  const wanted = Math.min(limit, LIST_PAGE)
+  const rows = await run<[Buffer]>(statements.list(prefix, byteRange(bounds), wanted))
+  const names = rows.map(([key]) => childName(prefix, key.toString()))
+  return { names, next: names.length === wanted && wanted < limit ? names.at(-1) : undefined }
+}
+
+/** Page by page; `run` must stay in one snapshot when there may be more than `LIST_PAGE` children. */
 export async function listChildren(
   run: Run,
   statements: Statements,
   prefix: string,
   options: ListOptions,
 ): Promise<string[]> {
-  if (options.limit !== undefined && options.limit <= 0) return []
-  const bounds = listBounds(prefix, options)
-  if (isEmptyRange(bounds)) return []
-  const rows = await run<[Buffer]>(statements.list(prefix, byteRange(bounds), options.limit))
-  return rows.map(([key]) => childName(prefix, key.toString()))
+  const all: string[] = []
+  for (let after = options.after; ; ) {
+    const left = options.limit === undefined ? {} : { limit: options.limit - all.length }
+    const { names, next } = await listPage(run, statements, prefix, { ...(after !== undefined && { after }), ...left })
+    for (const name of names) all.push(name)
+    if (next === undefined) return all
+    after = next
+  }
 }
 
 /** Pages through a range; `run` must stay in one snapshot when there may be more than `FIRST_PAGE` entries. */

@@ -13,12 +13,13 @@ import {
   type WriteOperation,
 } from '@lockstep/storage'
 import { clientConfig } from './client-config.ts'
-import { FIRST_PAGE, getOne, getSeveral, listChildren, type Run, scanPages } from './committed-reads.ts'
+import { FIRST_PAGE, getOne, getSeveral, listChildren, listPage, type Run, scanPages } from './committed-reads.ts'
 import type { PostgresConnection } from './connection.ts'
 import { type Fence, fenceOf, notLeader } from './fence.ts'
-import { Lane, type Lease, type Statement } from './lane.ts'
+import { Lane, type Lease } from './lane.ts'
+import { LostAnswers } from './lost-answers.ts'
 import { namesOf } from './names.ts'
-import { isConflict, postgresError } from './postgres-error.ts'
+import { isConflict, isInDoubt, postgresError } from './postgres-error.ts'
 import { PostgresTransaction, type TransactionHome } from './postgres-transaction.ts'
 import { ensureSchema } from './schema.ts'
 import { Statements } from './statements.ts'
@@ -38,12 +39,19 @@ export interface PostgresStoreOptions {
    * the leadership still holds, and is rejected with `STORAGE_NOT_LEADER` otherwise.
    */
   fencedBy?: Leadership
+  /**
+   * How long the server may take to answer a statement, ms, before the connection is given up and the call rejected with
+   * `STORAGE_UNAVAILABLE`. Default 30,000: longer than a disk stalls, shorter than TCP waits for a network that is gone.
+   */
+  patience?: number
 }
+
+const PATIENCE_MS = 30_000
 
 /**
  * Opens a store in a PostgreSQL database, which other processes may use at the same time. Rejects with
- * `STORAGE_UNAVAILABLE` or `STORAGE_NEWER_FORMAT`. When a commit is rejected with `STORAGE_UNAVAILABLE` the connection
- * broke before the answer: whether it happened is not known.
+ * `STORAGE_UNAVAILABLE` or `STORAGE_NEWER_FORMAT`. When a commit is rejected with `STORAGE_UNAVAILABLE` it may have happened, or may
+ * not: a read tells which, for good.
  */
 export async function postgresStore(options: PostgresStoreOptions): Promise<Store> {
   const store = new PostgresStore(options)
@@ -65,6 +73,7 @@ class PostgresStore implements Store, TransactionHome {
   readonly #reads: ReadQueue
   readonly #table: string | undefined
   readonly #underWay = new Set<Promise<void>>()
+  readonly #lostAnswers: LostAnswers
   #closing: Promise<void> | undefined
 
   constructor(options: PostgresStoreOptions) {
@@ -75,12 +84,16 @@ class PostgresStore implements Store, TransactionHome {
     this.#table = options.table
     const quarter = Math.floor(total / 4)
     const config = clientConfig(options.connection)
-    this.#points = new Lane(config, quarter)
-    this.#scans = new Lane(config, quarter)
-    this.transactions = new Lane(
-      clientConfig(options.connection, { default_transaction_isolation: 'serializable' }),
-      total - 2 * quarter,
-    )
+    this.#lostAnswers = new LostAnswers(config)
+    const common = { patience: options.patience ?? PATIENCE_MS, before: this.#lostAnswers.settled }
+    this.#points = new Lane(config, { ...common, size: quarter })
+    this.#scans = new Lane(config, { ...common, size: quarter })
+    this.transactions = new Lane(clientConfig(options.connection, { default_transaction_isolation: 'serializable' }), {
+      ...common,
+      size: total - 2 * quarter,
+    })
+    // Whoever waits for a write of a leader that is none any more waits for nothing.
+    void options.fencedBy?.lost.then(() => this.transactions.hangUp(endedMeanwhile()))
     this.#reads = new ReadQueue(
       {
         get: (key) => getOne(this.#runPoint, this.statements, key),
@@ -93,7 +106,7 @@ class PostgresStore implements Store, TransactionHome {
   async open(): Promise<void> {
     const lease = await this.#points.lease()
     try {
-      await ensureSchema(lease.client, namesOf(this.#table))
+      await lease.limited((client) => ensureSchema(client, namesOf(this.#table)))
     } finally {
       lease.release()
     }
@@ -112,7 +125,18 @@ class PostgresStore implements Store, TransactionHome {
 
   async list(prefix: string, options: ListOptions = {}): Promise<string[]> {
     this.#assertOpen(invalidListPrefix(prefix))
-    return listChildren(this.#runPoint, this.statements, prefix, options)
+    const first = await listPage(this.#runPoint, this.statements, prefix, options)
+    if (first.next === undefined) return first.names
+    // Page after page would not be of one state.
+    let lease: Lease | undefined
+    try {
+      lease = await this.#beginSnapshot()
+      return await listChildren((statement) => lease!.query(statement), this.statements, prefix, options)
+    } catch (error) {
+      throw this.#failure(error)
+    } finally {
+      await endSnapshot(lease)
+    }
   }
 
   async *scan(range: ScanRange = {}): AsyncGenerator<Entry> {
@@ -123,22 +147,15 @@ class PostgresStore implements Store, TransactionHome {
     }
     let lease: Lease | undefined
     try {
-      lease = await this.#scans.lease()
-      const { client } = lease
-      await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
-      const run: Run = async <Row extends unknown[]>(statement: Statement) =>
-        (await client.query<Row>({ ...statement, rowMode: 'array' })).rows
-      for await (const entry of scanPages(run, this.statements, range)) {
+      lease = await this.#beginSnapshot()
+      for await (const entry of scanPages((statement) => lease!.query(statement), this.statements, range)) {
         yield entry
         this.#assertOpen(undefined)
       }
     } catch (error) {
       throw this.#failure(error)
     } finally {
-      await lease?.client.query('COMMIT').then(
-        () => lease?.release(),
-        () => lease?.release(true),
-      )
+      await endSnapshot(lease)
     }
   }
 
@@ -168,9 +185,17 @@ class PostgresStore implements Store, TransactionHome {
     for (let attempt = 1; ; attempt++) {
       if (this.fence?.lost) throw notLeader()
       try {
-        const [row] = await this.transactions.query<[number]>(statement)
-        if (row?.[0] !== 1) throw notLeader()
-        return
+        const lease = await this.transactions.lease()
+        try {
+          const [row] = await lease.query<[number]>(statement)
+          if (row?.[0] !== 1) throw notLeader()
+          return
+        } catch (error) {
+          this.doubt(lease, error)
+          throw error
+        } finally {
+          lease.release()
+        }
       } catch (error) {
         const failure = postgresError(error)
         if (!isConflict(failure) || attempt >= BLIND_ATTEMPTS) throw failure
@@ -188,13 +213,28 @@ class PostgresStore implements Store, TransactionHome {
     }
   }
 
+  doubt(lease: Lease, error: unknown): void {
+    if (isInDoubt(error)) this.#lostAnswers.add(lease.session)
+  }
+
   closedError(): StorageError | undefined {
     return this.#closing === undefined ? undefined : new StorageError('STORAGE_CLOSED', 'the store is closed')
   }
 
   async #close(): Promise<void> {
     await Promise.allSettled(this.#underWay)
-    await Promise.all([this.#points, this.#scans, this.transactions].map((lane) => lane.close()))
+    await Promise.all([this.#points, this.#scans, this.transactions, this.#lostAnswers].map((one) => one.close()))
+  }
+
+  async #beginSnapshot(): Promise<Lease> {
+    const lease = await this.#scans.lease()
+    try {
+      await lease.command('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+      return lease
+    } catch (error) {
+      lease.release(true)
+      throw error
+    }
   }
 
   #getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
@@ -217,4 +257,19 @@ class PostgresStore implements Store, TransactionHome {
     const failure = this.closedError() ?? problem
     if (failure !== undefined) throw failure
   }
+}
+
+async function endSnapshot(lease: Lease | undefined): Promise<void> {
+  if (lease === undefined) return
+  try {
+    await lease.command('COMMIT')
+    lease.release()
+  } catch {
+    lease.release(true)
+  }
+}
+
+function endedMeanwhile(): StorageError {
+  const text = 'the leadership ended before PostgreSQL answered; whether it was written is not known'
+  return new StorageError('STORAGE_UNAVAILABLE', text)
 }

@@ -26,6 +26,8 @@ export interface TransactionHome {
   closedError(): StorageError | undefined
   /** Commits writes of keys that were not read. */
   writeBlind(operations: readonly WriteOperation[]): Promise<void>
+  /** A write sent over the lease failed so: notes it when it may have happened, or may still happen. */
+  doubt(lease: Lease, error: unknown): void
   /** Lets `close` wait for it. */
   track(commit: Promise<void>): Promise<void>
 }
@@ -119,20 +121,27 @@ export class PostgresTransaction implements Transaction {
       await this.#turn
       if (operations.length > 0) {
         if (fence?.lost) throw notLeader()
-        const { rows } = await lease.client.query<[number]>({
-          ...statements.apply(operations, fence),
-          rowMode: 'array',
-        })
-        if (rows[0]?.[0] !== 1) throw notLeader()
+        const [row] = await lease.query<[number]>(statements.apply(operations, fence))
+        if (row?.[0] !== 1) throw notLeader()
       }
-      const { command } = await lease.client.query('COMMIT')
-      // A transaction that failed before ends so, without an error.
-      if (command !== 'COMMIT')
-        throw new StorageError('STORAGE_CONFLICT', 'the transaction had failed before its commit')
+      await this.#end(lease)
       lease.release()
     } catch (error) {
       await endTransaction(lease)
       throw this.#home.closedError() && lease === undefined ? this.#home.closedError() : postgresError(error)
+    }
+  }
+
+  async #end(lease: Lease): Promise<void> {
+    try {
+      const command = await lease.command('COMMIT')
+      // A transaction that failed before ends so, without an error.
+      if (command !== 'COMMIT') {
+        throw new StorageError('STORAGE_CONFLICT', 'the transaction had failed before its commit')
+      }
+    } catch (error) {
+      if (this.#writes.size > 0) this.#home.doubt(lease, error)
+      throw error
     }
   }
 
@@ -150,8 +159,7 @@ export class PostgresTransaction implements Transaction {
       this.#assertUsable(undefined)
       if (this.#failure !== undefined) throw this.#failure
       this.#lease ??= this.#begin()
-      const { client } = await this.#lease
-      return (await client.query<Row>({ ...statement, rowMode: 'array' })).rows
+      return (await this.#lease).query<Row>(statement)
     })
     this.#turn = result.catch(() => undefined)
     try {
@@ -168,7 +176,7 @@ export class PostgresTransaction implements Transaction {
   async #begin(): Promise<Lease> {
     const lease = await this.#home.transactions.lease()
     try {
-      await lease.client.query('BEGIN')
+      await lease.command('BEGIN')
       return lease
     } catch (error) {
       lease.release(true)
@@ -187,7 +195,7 @@ export class PostgresTransaction implements Transaction {
 async function endTransaction(lease: Lease | undefined): Promise<void> {
   if (lease === undefined) return
   try {
-    await lease.client.query('ROLLBACK')
+    await lease.command('ROLLBACK')
     lease.release()
   } catch {
     lease.release(true)

@@ -77,11 +77,11 @@ export class Statements {
   }
 
   /** Rows [key], the first key of each child of the prefix. */
-  list(prefix: string, range: ByteRange, limit: number | undefined): Statement {
+  list(prefix: string, range: ByteRange, limit: number): Statement {
     return {
       name: `list ${this.#names.entries}`,
       text: this.#list,
-      values: [...rangeValues(range), Buffer.byteLength(prefix), limit ?? null],
+      values: [...rangeValues(range), Buffer.byteLength(prefix), limit],
     }
   }
 

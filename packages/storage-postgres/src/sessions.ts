@@ -1,0 +1,36 @@
+import { Client, type ClientBase, type ClientConfig } from 'pg'
+
+/** One session of the server, told from any other it ever had: process ids come back. */
+export interface Session {
+  readonly pid: number
+  /** As the server writes it. */
+  readonly startedAt: string
+}
+
+interface StartupParameters {
+  options: string | undefined
+}
+
+/** A connection with the settings of its configuration, whatever its URL says: with node-postgres the URL would win. */
+export class SettledClient extends Client {
+  constructor(config?: ClientConfig) {
+    super(config)
+    const parameters = (this as unknown as { connectionParameters: StartupParameters }).connectionParameters
+    if (parameters.options !== config?.options) {
+      parameters.options = [parameters.options, config?.options].filter(Boolean).join(' ')
+    }
+  }
+}
+
+/** Asked of the server: a connection pooler gives process ids of its own. */
+export async function sessionOf(client: ClientBase): Promise<Session> {
+  const { rows } = await client.query<Session>(
+    'SELECT pid, backend_start::text AS "startedAt" FROM pg_stat_activity WHERE pid = pg_backend_pid()',
+  )
+  return rows[0]!
+}
+
+/** Ends a connection from this side, whatever it is doing; the server may never hear of it. */
+export function hangUp(client: object): void {
+  ;(client as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
+}
