@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Cluster, type ClusterOptions, startCluster } from '@lockstep/dev-env'
+import { type Cluster, type ClusterAccess, type ClusterOptions, startCluster } from '@lockstep/dev-env'
 import { afterAll } from 'vitest'
 
 /** Clusters of one test file, in one directory; all of it is gone after the last test. */
@@ -26,7 +26,7 @@ export function scratch() {
 }
 
 /** Enables userpass with one user whose policy reads and writes everything, and logs in on the given cluster. */
-export async function addOperator(primary: Cluster): Promise<void> {
+export async function addOperator(primary: ClusterAccess): Promise<void> {
   await primary.client.write('sys/policies/acl/operator', {
     policy: 'path "*" { capabilities = ["create", "read", "update", "patch", "delete", "list", "sudo"] }',
   })
@@ -35,7 +35,7 @@ export async function addOperator(primary: Cluster): Promise<void> {
 }
 
 /** On a performance secondary the old root token is dead: log in with the replicated auth method. */
-export async function login(cluster: Cluster): Promise<string> {
+export async function login(cluster: ClusterAccess): Promise<string> {
   const reply = await cluster.client.write('auth/userpass/login/mitchell', { password: 'hashi' }, { token: '' })
   cluster.client.token = reply.body.auth.client_token
   return cluster.client.token
