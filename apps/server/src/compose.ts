@@ -4,6 +4,7 @@ import { createCore, type Log } from '@lockstep/core'
 import { cubbyholeEngine, kvEngine, transitEngine } from '@lockstep/engines'
 import { parseHcl } from '@lockstep/hcl'
 import { clusterListener } from '@lockstep/replication-transport'
+import type { AutoSeal } from '@lockstep/seal'
 import { parseAddress } from './config/address.ts'
 import type { ServerConfig } from './config/server-config.ts'
 import { openSeal } from './open-seal.ts'
@@ -25,17 +26,23 @@ const factories = {
 }
 
 export const buildCore: BuildCore = async (config, log) => {
-  const autoSeal = await openSeal(config.seal)
-  const sealToMigrateFrom = await openSeal(config.disabledSeal)
-  const storage = await openStorage(config.storage)
-  const undo: (() => Promise<void>)[] = [storage.close]
+  const undo: (() => Promise<void>)[] = []
   /** Each, also after one has failed; then with the first failure. */
   const closeAll = async (): Promise<void> => {
     const ends = []
     for (const close of undo) ends.push(...(await Promise.allSettled([close()])))
     for (const end of ends) if (end.status === 'rejected') throw end.reason
   }
+  const open = async (seal: ServerConfig['seal']): Promise<AutoSeal | undefined> => {
+    const opened = await openSeal(seal, log.named('seal'))
+    if (opened !== undefined) undo.unshift(async () => opened.close())
+    return opened
+  }
   try {
+    const autoSeal = await open(config.seal)
+    const sealToMigrateFrom = await open(config.disabledSeal)
+    const storage = await openStorage(config.storage)
+    undo.unshift(storage.close)
     const listener = await openClusterListener(config, log.named('cluster'))
     undo.unshift(() => listener.close())
     const core = await createCore(
@@ -69,6 +76,8 @@ export const buildCore: BuildCore = async (config, log) => {
         scrubIntervalMs: config.replication.scrubInterval,
         allowForwardingViaHeader: config.replication.allowForwardingViaHeader,
         allowForwardingViaToken: config.replication.allowForwardingViaToken,
+        snapshotDirectory: config.snapshotDirectory,
+        maxSnapshotBytes: config.maxSnapshotSize,
         unauthenticatedAccess: config.enableUnauthenticatedAccess,
       },
     )

@@ -1,0 +1,1 @@
+export { type Pkcs11Seal, type Pkcs11SealOptions, pkcs11Seal } from './pkcs11-seal.ts'
