@@ -66,6 +66,10 @@ export function fakeCore(): FakeCore {
       calls.push([kind, action, params])
       return action === 'cancel' ? undefined : { started: action !== 'status', complete: false }
     },
+    async rekey(target, action, params) {
+      calls.push([target, action, params])
+      return action === 'cancel' ? undefined : { started: action !== 'status' }
+    },
     async health() {
       return { state: this.state, body: { initialized: true, sealed: this.state === 'sealed', version: '1.18.0' } }
     },

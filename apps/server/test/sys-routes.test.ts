@@ -68,9 +68,40 @@ describe('paths without token and envelope', () => {
     expect((await server.send(`${base}/update`)).status).toBe(405)
   })
 
+  test.each([
+    ['barrier', '/v1/sys/rekey'],
+    ['recovery', '/v1/sys/rekey-recovery-key'],
+  ])('rekey of the %s key', async (target, base) => {
+    expect((await server.send(`${base}/init`)).json).toEqual({ started: false })
+    const body = '{"secret_shares":3,"secret_threshold":2}'
+    expect((await server.send(`${base}/init`, { method: 'PUT', body })).json).toEqual({ started: true })
+    expect((await server.send(`${base}/update`, { method: 'POST', body: '{"key":"k","nonce":"n"}' })).status).toBe(200)
+    expect((await server.send(`${base}/verify`)).status).toBe(200)
+    expect((await server.send(`${base}/verify`, { method: 'PUT', body: '{"key":"k","nonce":"v"}' })).status).toBe(200)
+    expect((await server.send(`${base}/verify`, { method: 'DELETE' })).status).toBe(200)
+    expect(await server.send(`${base}/init`, { method: 'DELETE' })).toMatchObject({ status: 204, text: '' })
+    expect(core.calls).toEqual([
+      [target, 'status', {}],
+      [target, 'start', { secret_shares: 3, secret_threshold: 2 }],
+      [target, 'update', { key: 'k', nonce: 'n' }],
+      [target, 'verify-status', {}],
+      [target, 'verify', { key: 'k', nonce: 'v' }],
+      [target, 'verify-restart', {}],
+      [target, 'cancel', {}],
+    ])
+    expect((await server.send(`${base}/update`)).status).toBe(405)
+  })
+
   test('namespaces are refused, except where a client merely looks', async () => {
     const headers = { 'X-Vault-Namespace': 'team' }
-    for (const path of ['init', 'unseal', 'health', 'generate-root/attempt']) {
+    for (const path of [
+      'init',
+      'unseal',
+      'health',
+      'generate-root/attempt',
+      'rekey/init',
+      'rekey-recovery-key/verify',
+    ]) {
       expect(await server.send(`/v1/sys/${path}`, { headers })).toMatchObject({
         status: 400,
         json: { errors: ['operation unavailable in namespaces'] },

@@ -14,15 +14,18 @@ import type { ModeWord } from './replication/manager.ts'
 import { roleRecords } from './replication/role-records.ts'
 import type { Roles } from './replication/roles.ts'
 import { type GenerateAction, type GenerateRoot, generateRoot } from './seal-life-cycle/generate-root.ts'
-import { parseInitialize, shareTexts } from './seal-life-cycle/initialize.ts'
+import { parseInitialize } from './seal-life-cycle/initialize.ts'
 import { type LifeCycle, lifeCycle } from './seal-life-cycle/life-cycle.ts'
 import { nodeRegistry } from './seal-life-cycle/node-registry.ts'
+import type { RekeyAction } from './seal-life-cycle/rekey.ts'
+import { rekeying } from './seal-life-cycle/rekeying.ts'
 import type { Services, Unsealed } from './seal-life-cycle/services.ts'
+import type { RekeyTarget } from './seal-life-cycle/share-backup.ts'
 import type { ServiceComponents, ServiceOptions } from './services/components.ts'
 import { drServices } from './services/dr-services.ts'
 import { fullServices } from './services/full-services.ts'
 
-export interface CoreComponents extends Omit<ServiceComponents, 'lifeCycle' | 'meter' | 'metrics' | 'nodes'> {
+export interface CoreComponents extends Omit<ServiceComponents, 'lifeCycle' | 'meter' | 'metrics' | 'nodes' | 'rekeying'> {
   /** The whole physical store; closed by whoever opened it. */
   physical: Store
   /** What opens the storage; without one, shares do (Shamir). */
@@ -73,6 +76,14 @@ export interface Core {
     /** Default: nobody in particular. */
     caller?: OperatorCaller,
   ): Promise<Record<string, unknown> | undefined>
+  /** Of the unseal keys, or with an auto seal of the recovery keys. Undefined after `cancel`. */
+  rekey(
+    target: RekeyTarget,
+    action: RekeyAction,
+    params: Record<string, unknown>,
+    /** Default: nobody in particular. */
+    caller?: OperatorCaller,
+  ): Promise<Record<string, unknown> | undefined>
   health(): Promise<{ state: HealthState; body: Record<string, unknown> }>
   leader(): Promise<Record<string, unknown>>
   /** Of this node, in any state and without a token: whoever shows it decides to whom. */
@@ -97,7 +108,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
   async function startServices(unsealed: Unsealed): Promise<Services> {
     identity = await clusterIdentity(unsealed.barrier, options.clusterName)
     const dr = await roleRecords(unsealed.barrier).role('dr')
-    const parts = { ...components, lifeCycle: () => cycle, meter: counts, metrics, nodes: registry?.nodes }
+    const parts = { ...components, lifeCycle: () => cycle, meter: counts, metrics, nodes: registry?.nodes, rekeying: rekeys }
     const start = dr.mode === 'secondary' ? drServices : fullServices
     const services = await start(unsealed, parts, options)
     roles = services.roles
@@ -105,6 +116,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
       ...services,
       async stop() {
         for (const generator of Object.values(generators)) generator.reset()
+        rekeys.reset()
         roles = undefined
         await services.stop()
       },
@@ -152,7 +164,10 @@ export async function createCore(components: CoreComponents, options: CoreOption
     }),
   }
 
-  async function authenticate(group: 'generate-root' | 'generate-operation-token', caller: OperatorCaller) {
+  const rekeys = rekeying({ lifeCycle: () => cycle, active, hasAutoSeal: autoSeal !== undefined, log })
+
+  type UnauthenticatedAccess = NonNullable<CoreOptions['unauthenticatedAccess']>[number]
+  async function authenticate(group: UnauthenticatedAccess, caller: OperatorCaller) {
     const open = options.unauthenticatedAccess
     if (open === undefined || open.includes(group)) return
     if (caller.token !== '' && (await cycle.services()?.authenticates(caller))) return
@@ -242,10 +257,10 @@ export async function createCore(components: CoreComponents, options: CoreOption
     async initialize(params) {
       if ((await cycle.sealConfig()) !== undefined)
         throw new CoreError('CORE_INVALID_REQUEST', 'Vault is already initialized')
-      const { parts, rootToken } = await cycle.initialize(parseInitialize(params, autoSeal?.type ?? 'shamir'))
-      const { hex, base64 } = shareTexts(parts)
-      for (const part of parts) part.fill(0)
-      log.info('cluster initialized', { shares: parts.length })
+      const parsed = await parseInitialize(params, autoSeal?.type ?? 'shamir')
+      const { shares, rootToken } = await cycle.initialize(parsed)
+      const { hex, base64 } = shares
+      log.info('cluster initialized', { shares: hex.length })
       if (autoSeal === undefined) return { keys: hex, keys_base64: base64, root_token: rootToken }
       return { keys: [], keys_base64: [], recovery_keys: hex, recovery_keys_base64: base64, root_token: rootToken }
     },
@@ -265,6 +280,12 @@ export async function createCore(components: CoreComponents, options: CoreOption
         throw new CoreError('CORE_INVALID_REQUEST', 'path disabled in replication DR secondary mode')
       }
       return generators[kind].run(action, params)
+    },
+    async rekey(target, action, params, caller = NOBODY) {
+      active()
+      if (cycle.state() === 'standby') throw new CoreError('CORE_STANDBY', 'Vault is in standby mode')
+      await authenticate('rekey', caller)
+      return rekeys.run(target, action, params)
     },
     async health() {
       const initialized = (await cycle.sealConfig()) !== undefined

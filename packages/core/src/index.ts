@@ -10,4 +10,6 @@ export {
 } from './core.ts'
 export { CATALOG as METRICS, type MetricName } from './metrics/catalog.ts'
 export type { MetricsSnapshot, Sample as MetricSample } from './metrics/meter.ts'
+export type { RekeyAction } from './seal-life-cycle/rekey.ts'
+export type { RekeyTarget } from './seal-life-cycle/share-backup.ts'
 export type { Factories } from './services/components.ts'

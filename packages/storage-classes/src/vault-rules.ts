@@ -13,6 +13,8 @@ const barrier: ClassRule[] = [
   exactly('core/root-key', 'replicated'),
   exactly('core/master', 'replicated'),
   exactly('core/index-header-hmac-key', 'replicated'),
+  // What operators hold shares of, by which a secondary follows a rekey of its primary.
+  exactly('core/operator-key', 'replicated'),
   // Each cluster keeps a seal of its own.
   exactly('core/seal-config', 'ignored'),
   exactly('core/shamir-kek', 'ignored'),

@@ -18,6 +18,7 @@ import { initRoutes } from './routes/init.ts'
 import { leaderRoutes } from './routes/leader.ts'
 import { logicalRoutes } from './routes/logical.ts'
 import { metricsRoutes } from './routes/metrics.ts'
+import { rekeyRoutes } from './routes/rekey.ts'
 import { sealRoutes } from './routes/seal.ts'
 import type { ServerCore } from './server-core.ts'
 import { type TrackedSockets, trackSockets } from './tracked-sockets.ts'
@@ -127,6 +128,7 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
   healthRoutes(app, context)
   leaderRoutes(app, context)
   generateRootRoutes(app, context)
+  rekeyRoutes(app, context)
   metricsRoutes(app, context)
   logicalRoutes(app, context)
   await app.ready()

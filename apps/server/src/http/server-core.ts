@@ -1,4 +1,11 @@
-import type { CoreRequest, CoreResponse, MetricsSnapshot, OperatorCaller } from '@lockstep/core'
+import type {
+  CoreRequest,
+  CoreResponse,
+  MetricsSnapshot,
+  OperatorCaller,
+  RekeyAction,
+  RekeyTarget,
+} from '@lockstep/core'
 
 export type HealthState = 'uninitialized' | 'sealed' | 'dr-secondary' | 'performance-standby' | 'standby' | 'active'
 
@@ -21,6 +28,13 @@ export interface ServerCore {
   generateRoot(
     kind: GenerateRootKind,
     action: GenerateRootAction,
+    params: Record<string, unknown>,
+    caller: OperatorCaller,
+  ): Promise<Record<string, unknown> | undefined>
+  /** `undefined` is an empty 204. */
+  rekey(
+    target: RekeyTarget,
+    action: RekeyAction,
     params: Record<string, unknown>,
     caller: OperatorCaller,
   ): Promise<Record<string, unknown> | undefined>

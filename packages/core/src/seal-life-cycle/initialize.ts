@@ -4,16 +4,22 @@ import type { AutoSeal } from '@lockstep/seal'
 import type { Store } from '@lockstep/storage'
 import { transact } from '@lockstep/storage'
 import { CoreError } from '../contracts.ts'
-import { checkShares, KEY_BYTES, sealKeys } from './seal-config.ts'
+import { shareRecipients } from './hand-out.ts'
+import type { ShareCounts } from './key-shares.ts'
+import { encodeOperatorKey } from './operator-key-record.ts'
+import { type PgpRecipient, pgpRecipient } from './pgp-recipient.ts'
+import { invalidRequest } from './request-error.ts'
+import { checkShares, sealKeys } from './seal-config.ts'
 import { adoptSeal, newOperatorKey, type OperatorKey } from './seal-material.ts'
 
-export interface InitializeParams {
-  shares: number
-  threshold: number
+export interface InitializeParams extends ShareCounts {
+  /** Whom the shares are encrypted to, one for each. */
+  recipients?: PgpRecipient[] | undefined
+  tokenRecipient?: PgpRecipient | undefined
 }
 
 /** Field by field, with Vault's defaults (5 shares, 3 needed) and its error texts. */
-export function parseInitialize(params: Record<string, unknown>, sealType: string): InitializeParams {
+export async function parseInitialize(params: Record<string, unknown>, sealType: string): Promise<InitializeParams> {
   const auto = sealType !== 'shamir'
   const kind = auto ? 'recovery' : 'secret'
   const other = auto ? 'secret' : 'recovery'
@@ -26,15 +32,21 @@ export function parseInitialize(params: Record<string, unknown>, sealType: strin
       `parameters ${foreign.join(',')} not applicable to seal type ${sealType}`,
     )
   }
-  for (const field of ['pgp_keys', 'root_token_pgp_key', 'recovery_pgp_keys']) {
-    if (isGiven(params[field])) {
-      throw new CoreError('CORE_INVALID_REQUEST', `${field}: PGP-encrypted shares are not supported`)
-    }
-  }
   const shares = wholeNumber(params, `${kind}_shares`, 5)
   const threshold = wholeNumber(params, `${kind}_threshold`, Math.min(3, shares))
-  checkShares(kind, shares, threshold)
-  return { shares, threshold }
+  checkShares(auto ? 'recovery' : 'seal', shares, threshold)
+  const field = auto ? 'recovery_pgp_keys' : 'pgp_keys'
+  const recipients = await shareRecipients(field, params[field])
+  if (recipients !== undefined && recipients.length !== shares) {
+    throw invalidRequest(`${field}: count mismatch between number of provided PGP keys and number of shares`)
+  }
+  return { shares, threshold, recipients, tokenRecipient: await tokenRecipient(params.root_token_pgp_key) }
+}
+
+async function tokenRecipient(value: unknown): Promise<PgpRecipient | undefined> {
+  if (!isGiven(value)) return undefined
+  if (typeof value !== 'string') throw invalidRequest('root_token_pgp_key: expected a PGP public key in base64')
+  return pgpRecipient(value, 'root_token_pgp_key')
 }
 
 /** Clients send what they do not mean as zero, empty or null. */
@@ -82,14 +94,7 @@ export async function prepareStorage(
   await transact(records, async (transaction) => {
     for (const [key, value] of seal) if (key !== sealKeys.config) await transaction.put(key, value)
     await transaction.put(sealKeys.keyring, keyring.encrypt())
+    await transaction.put(sealKeys.operatorKey, keyring.seal(sealKeys.operatorKey, encodeOperatorKey(operatorKey)))
   })
   return { keyring, operatorKey, parts, config: seal.get(sealKeys.config)! }
-}
-
-export function shareTexts(parts: readonly Uint8Array[]): { hex: string[]; base64: string[] } {
-  if (parts.some((part) => part.length < KEY_BYTES)) throw new RangeError('a share is too short')
-  return {
-    hex: parts.map((part) => Buffer.from(part).toString('hex')),
-    base64: parts.map((part) => Buffer.from(part).toString('base64')),
-  }
 }

@@ -9,7 +9,8 @@ import type { Leadership, Store } from '@lockstep/storage'
 import { CoreError, type CoreRequest, type CoreResponse } from '../contracts.ts'
 import type { BootstrapReply } from '../replication/activation/bootstrap-reply.ts'
 import type { ClusterStore, ClusterStoreOptions } from './cluster-store.ts'
-import { type Initialized, type InitializeParams, prepareStorage } from './initialize.ts'
+import { type HandedOut, handOut } from './hand-out.ts'
+import { type InitializeParams, prepareStorage } from './initialize.ts'
 import { decodeShare, keyShares } from './key-shares.ts'
 import { type LedStorageComponents, openLedStorage } from './led-storage.ts'
 import { KEYRING_UNEXPLAINED, KEYS_CHANGED, poisonedBy, poisonPill, watch } from './poison-pill.ts'
@@ -42,7 +43,7 @@ export interface LifeCycle {
   recoveryConfig(): Promise<SealConfig | undefined>
   progress(): { progress: number; nonce: string }
   /** Leaves the node sealed, with an auto seal active. When it rejects, the storage is not initialised. */
-  initialize(params: InitializeParams): Promise<Initialized & { rootToken: string }>
+  initialize(params: InitializeParams): Promise<{ shares: HandedOut; rootToken: string }>
   unseal(params: { key?: unknown; reset?: unknown }): Promise<void>
   /**
    * At start-up. Unseals with the auto seal when there is one and the storage is initialised. Rejects when the storage is
@@ -50,6 +51,8 @@ export interface LifeCycle {
    */
   autoUnseal(): Promise<void>
   seal(): Promise<void>
+  /** See `Unsealed`. Rejects with CORE_SEALED, and on a standby with CORE_STANDBY. */
+  replaceOperatorKey: Unsealed['replaceOperatorKey']
   /** Gives up the lead for a while, when other nodes could take it. */
   stepDown(): Promise<void>
   /**
@@ -213,6 +216,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         if (!(cause instanceof BarrierError)) throw cause
         throw new CoreError('CORE_SEALED', 'the stored keyring does not open', { cause })
       })
+      await keys.refreshOperatorKey()
       await start()
     } catch (error) {
       await stop(standby()).catch(() => {})
@@ -326,22 +330,25 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   }
 
   /** The shares exist nowhere but in the answer: until the record that says "initialised" is written, all can be done over. */
-  async function initializeEmpty(params: InitializeParams): Promise<Initialized & { rootToken: string }> {
+  async function initializeEmpty(params: InitializeParams): Promise<{ shares: HandedOut; rootToken: string }> {
     if ((await readConfig(sealKeys.config)) !== undefined) throw initializedAlready()
     if ((await storage.store.logged.get(sealKeys.keyring)) !== undefined) {
       log.warn('an earlier initialization was cut short, what it left is deleted')
       await storage.replace(async () => {})
     }
     try {
-      const { config, ...made } = await prepareStorage(storage.store.logged, params, autoSeal)
+      const { config, parts, ...made } = await prepareStorage(storage.store.logged, params, autoSeal)
       const operatorKey = autoSeal === undefined ? made.operatorKey : undefined
       if (operatorKey === undefined) made.operatorKey.key.fill(0)
       keys.take({ keyring: made.keyring, operatorKey })
       await start()
-      const rootToken = await services!.createRootToken!()
+      const token = await services!.createRootToken!()
+      const rootToken = await (params.tokenRecipient?.encrypt(token) ?? token)
+      const handedOut = await handOut(parts, params.recipients)
+      for (const part of parts) part.fill(0)
       await storage.store.logged.put(sealKeys.config, config)
       if (autoSeal === undefined) await doSeal()
-      return { ...made, rootToken }
+      return { shares: handedOut, rootToken }
     } catch (error) {
       log.error('initialization failed, the storage is emptied again', { error: String(error) })
       await stop(sealed()).catch(() => {})
@@ -421,6 +428,12 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       autoUnsealing?.abort(sealed())
       return alone(doSeal)
     },
+
+    replaceOperatorKey: (next, records) =>
+      alone(async () => {
+        if (services === undefined) throw keys.present ? standby() : sealed()
+        await keys.replaceOperatorKey(next, records)
+      }),
 
     async stepDown() {
       if (lock === undefined) return log.info('step-down asked of a node without standbys: nothing to do')

@@ -11,9 +11,9 @@ export interface PgpRecipient {
 const MAX_KEY_LENGTH = 64 * 1024
 
 /** `text` is base64 of a binary public key, as Vault's clients send it. Rejects with CORE_INVALID_REQUEST naming the field. */
-export async function pgpRecipient(text: string): Promise<PgpRecipient> {
+export async function pgpRecipient(text: string, field = 'pgp_key'): Promise<PgpRecipient> {
   const bad = (why: string, cause?: unknown): CoreError =>
-    new CoreError('CORE_INVALID_REQUEST', `pgp_key: ${why}`, { cause })
+    new CoreError('CORE_INVALID_REQUEST', `${field}: ${why}`, { cause })
   const compact = text.replace(/\s+/g, '')
   if (compact.length > MAX_KEY_LENGTH || !/^[A-Za-z0-9+/]+={0,2}$/.test(compact)) {
     throw bad('expected base64 of a binary PGP public key')

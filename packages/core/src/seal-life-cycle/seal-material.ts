@@ -22,19 +22,34 @@ export async function adoptSeal(
   rootKey: Uint8Array,
   operatorKey: OperatorKey,
   autoSeal: AutoSeal | undefined,
+  generation = 0,
 ): Promise<SealRecords> {
-  const counts = { secret_shares: operatorKey.shares, secret_threshold: operatorKey.threshold }
-  if (autoSeal === undefined) {
-    return new Map([
-      [sealKeys.config, encodeSealConfig({ type: 'shamir', ...counts })],
-      [sealKeys.rootKey, sealRootKey(operatorKey.key, rootKey)],
-    ])
-  }
-  const own: SealConfig = { type: autoSeal.type, secret_shares: 1, secret_threshold: 1 }
+  const operators = await operatorRecords(rootKey, operatorKey, autoSeal, generation)
+  if (autoSeal === undefined) return operators
+  const own: SealConfig = { type: autoSeal.type, secret_shares: 1, secret_threshold: 1, generation }
   return new Map([
     [sealKeys.config, encodeSealConfig(own)],
     [sealKeys.rootKey, await autoSeal.encrypt(rootKey)],
-    [sealKeys.recoveryConfig, encodeSealConfig({ type: 'shamir', ...counts })],
+    ...operators,
+  ])
+}
+
+/** Those of them that change with the operators' key. */
+export async function operatorRecords(
+  rootKey: Uint8Array,
+  operatorKey: OperatorKey,
+  autoSeal: AutoSeal | undefined,
+  generation: number,
+): Promise<SealRecords> {
+  const counts = { type: 'shamir', secret_shares: operatorKey.shares, secret_threshold: operatorKey.threshold }
+  if (autoSeal === undefined) {
+    return new Map([
+      [sealKeys.config, encodeSealConfig({ ...counts, generation })],
+      [sealKeys.rootKey, sealRootKey(operatorKey.key, rootKey)],
+    ])
+  }
+  return new Map([
+    [sealKeys.recoveryConfig, encodeSealConfig(counts)],
     [sealKeys.recoveryKey, await autoSeal.encrypt(operatorKey.key)],
   ])
 }

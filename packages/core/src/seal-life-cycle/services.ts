@@ -22,6 +22,13 @@ export interface Unsealed {
   /** A copy of what operators hold shares of, for a secondary's bootstrap and to check shares: overwrite it after use. */
   operatorKey(): Promise<OperatorKey>
   shareCounts(): Promise<ShareCounts>
+  /**
+   * Puts `next` in the place of the operators' key, in one transaction with `records`, which are stored as they are; takes over its
+   * bytes. Rejects as the barrier does on a secondary (read-only).
+   */
+  replaceOperatorKey(next: OperatorKey, records?: ReadonlyMap<string, Uint8Array>): Promise<void>
+  /** Of a secondary: takes over the key that the primary's operators hold shares of, when that was replicated and is another. */
+  followOperatorKey(): Promise<void>
 }
 
 export interface Services {

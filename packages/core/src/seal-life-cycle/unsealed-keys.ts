@@ -1,10 +1,14 @@
 /** The keys of an unsealed node, and every change of the stored keyring: one at a time, or a rotation could be lost. */
 import { type Keyring, openKeyring } from '@lockstep/barrier'
 import type { AutoSeal } from '@lockstep/seal'
+import { transact } from '@lockstep/storage'
 import { CoreError } from '../contracts.ts'
 import type { ClusterStore } from './cluster-store.ts'
-import { readSealConfig, type SealConfig, sealKeys } from './seal-config.ts'
-import type { OperatorKey } from './seal-material.ts'
+import type { ShareCounts } from './key-shares.ts'
+import { decodeOperatorKey, encodeOperatorKey, isSameOperatorKey } from './operator-key-record.ts'
+import { openRootKey } from './root-key.ts'
+import { readSealConfig, sealKeys } from './seal-config.ts'
+import { type OperatorKey, operatorRecords, type SealRecords } from './seal-material.ts'
 import type { Unsealed } from './services.ts'
 
 export interface Secrets {
@@ -19,6 +23,8 @@ export interface UnsealedKeys extends Unsealed {
   take(secrets: Secrets): void
   /** Opens the stored keyring by the root key held, for a node that takes over from another one. */
   reopen(): Promise<void>
+  /** Of a node that takes over: another one may have rekeyed since this one was unsealed. */
+  refreshOperatorKey(): Promise<void>
   /** Overwrites them. */
   drop(): void
 }
@@ -95,10 +101,82 @@ export function unsealedKeys(
     replaceKeyring(holder, next)
   }
 
-  async function recoveryConfig(): Promise<SealConfig> {
+  async function recoveryCounts(): Promise<ShareCounts> {
     const config = await readSealConfig(store().logged, sealKeys.recoveryConfig)
     if (config === undefined) throw new CoreError('CORE_INTERNAL', 'stored recovery configuration is missing')
-    return config
+    return { shares: config.secret_shares, threshold: config.secret_threshold }
+  }
+
+  async function recoveryKey(seal: AutoSeal | undefined): Promise<OperatorKey> {
+    const counts = await recoveryCounts()
+    const record = await read(sealKeys.recoveryKey)
+    if (seal === undefined || record === undefined) {
+      throw new CoreError('CORE_INTERNAL', 'stored recovery key is missing')
+    }
+    return { key: await seal.decrypt(record), ...counts }
+  }
+
+  /** What is behind the barrier. */
+  async function toldOperatorKey(): Promise<OperatorKey | undefined> {
+    const record = await keys.barrier.get(sealKeys.operatorKey)
+    return record && decodeOperatorKey(record)
+  }
+
+  /** Whether the stored seal is one of `told`. */
+  async function isInForce(told: OperatorKey): Promise<boolean> {
+    if (autoSeal !== undefined) {
+      const own = await recoveryKey(autoSeal)
+      const same = isSameOperatorKey(own, told)
+      own.key.fill(0)
+      return same
+    }
+    const [config, record] = [await readSealConfig(store().logged, sealKeys.config), await read(sealKeys.rootKey)]
+    if (config === undefined || record === undefined) return false
+    if (config.secret_shares !== told.shares || config.secret_threshold !== told.threshold) return false
+    try {
+      openRootKey(told.key, record).fill(0)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  function hold(holder: Secrets, operatorKey: OperatorKey): void {
+    if (secrets !== holder || autoSeal !== undefined) {
+      operatorKey.key.fill(0)
+      return
+    }
+    holder.operatorKey?.key.fill(0)
+    holder.operatorKey = operatorKey
+  }
+
+  /** `records` makes what is stored along with the seal, from the keyring. */
+  async function storeOperatorKey(next: OperatorKey, records: (keyring: Keyring) => SealRecords): Promise<void> {
+    const holder = present()
+    const config = await readSealConfig(store().logged, sealKeys.config)
+    const rootKey = holder.keyring.rootKey()
+    const seal = await operatorRecords(rootKey, next, autoSeal, config?.generation ?? 0).finally(() => rootKey.fill(0))
+    if (secrets !== holder) throw new CoreError('CORE_SEALED', 'Vault is sealed')
+    const stored = [...seal, ...records(holder.keyring)]
+    try {
+      await transact(store().logged, async (transaction) => {
+        for (const [key, value] of stored) await transaction.put(key, value)
+      })
+    } catch (error) {
+      // It may have been stored all the same.
+      if ((error as { code?: unknown }).code !== 'STORAGE_CLOSED') await refreshOperatorKey().catch(() => {})
+      throw error
+    }
+    hold(holder, next)
+  }
+
+  async function refreshOperatorKey(): Promise<void> {
+    const holder = present()
+    if (holder.operatorKey === undefined || autoSeal !== undefined) return
+    const told = await toldOperatorKey()
+    if (told === undefined) return
+    if (await isInForce(told)) hold(holder, told)
+    else told.key.fill(0)
   }
 
   /**
@@ -166,18 +244,32 @@ export function unsealedKeys(
     async shareCounts() {
       const { operatorKey } = present()
       if (operatorKey !== undefined) return { shares: operatorKey.shares, threshold: operatorKey.threshold }
-      const config = await recoveryConfig()
-      return { shares: config.secret_shares, threshold: config.secret_threshold }
+      return recoveryCounts()
     },
     async operatorKey() {
       const { operatorKey } = present()
       if (operatorKey !== undefined) return { ...operatorKey, key: Uint8Array.from(operatorKey.key) }
-      const counts = await keys.shareCounts()
-      const record = await read(sealKeys.recoveryKey)
-      if (autoSeal === undefined || record === undefined) {
-        throw new CoreError('CORE_INTERNAL', 'stored recovery key is missing')
-      }
-      return { key: await autoSeal.decrypt(record), ...counts }
+      return recoveryKey(autoSeal)
+    },
+    refreshOperatorKey,
+    replaceOperatorKey: (next, records = new Map()) =>
+      inTurn(() =>
+        storeOperatorKey(next, (keyring) => {
+          const record = encodeOperatorKey(next)
+          try {
+            return new Map([...records, [sealKeys.operatorKey, keyring.seal(sealKeys.operatorKey, record)]])
+          } finally {
+            record.fill(0)
+          }
+        }),
+      ),
+    async followOperatorKey() {
+      const told = await toldOperatorKey()
+      if (told === undefined) return
+      await inTurn(async () => {
+        if (await isInForce(told)) hold(present(), told)
+        else await storeOperatorKey(told, () => new Map())
+      })
     },
   }
   return keys

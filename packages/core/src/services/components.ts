@@ -6,6 +6,7 @@ import type { Clock, Log } from '../contracts.ts'
 import type { Meter, MetricsSnapshot } from '../metrics/meter.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { NodeRecord } from '../seal-life-cycle/node-registry.ts'
+import type { Rekeying } from '../seal-life-cycle/rekeying.ts'
 
 export interface Factories {
   /** By type; `cubbyhole` must be among them. */
@@ -22,6 +23,7 @@ export interface ServiceComponents {
   lifeCycle(): LifeCycle
   meter: Meter
   metrics(): Promise<MetricsSnapshot>
+  rekeying: Rekeying
   /** The nodes over this storage; undefined where there is only one. */
   nodes: (() => Promise<NodeRecord[]>) | undefined
 }

@@ -10,6 +10,8 @@ import { operationTokens } from '../replication/consent/operation-token.ts'
 import { replicationPaths } from '../replication/paths.ts'
 import { openRoles, type Roles } from '../replication/roles.ts'
 import { clientError } from '../requests/request-error.ts'
+import { operatorKeyFollower } from '../seal-life-cycle/operator-key-follower.ts'
+import { sealKeys } from '../seal-life-cycle/seal-config.ts'
 import type { Services, Unsealed } from '../seal-life-cycle/services.ts'
 import { batchSealing } from './batch-sealing.ts'
 import type { ServiceComponents, ServiceOptions } from './components.ts'
@@ -45,10 +47,14 @@ export async function drServices(
   )
   const backend = pathBackend({ type: 'system', paths: replicationPaths(roles) })
   const running = teardown(log)
-  running.add('invalidation', invalidation(store.logged, log, () => unsealed.reloadKeyring(), []).end)
+  const follower = operatorKeyFollower(unsealed, log)
+  running.add('operator key', () => follower.stop())
+  const route = [new RegExp(`^${sealKeys.operatorKey}$`), () => follower.look()] as const
+  running.add('invalidation', invalidation(store.logged, log, () => unsealed.reloadKeyring(), [route]).end)
   running.add('replication', () => roles.stop())
   try {
     roles.start()
+    follower.look()
   } catch (error) {
     await running.run()
     throw error

@@ -21,8 +21,11 @@ import { openRoles, type Roles } from '../replication/roles.ts'
 import { withinBoundCidrs } from '../requests/bound-cidrs.ts'
 import { requestHandler } from '../requests/request-handler.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
+import { operatorKeyFollower } from '../seal-life-cycle/operator-key-follower.ts'
+import { sealKeys } from '../seal-life-cycle/seal-config.ts'
 import type { Services, Unsealed } from '../seal-life-cycle/services.ts'
 import { auditedHeaders } from '../system/audited-headers.ts'
+import { rekeyPaths } from '../system/rekey-paths.ts'
 import { systemBackend } from '../system/system-backend.ts'
 import { versionHistory } from '../system/version-history.ts'
 import { tokenBackend } from '../token/backend/token-backend.ts'
@@ -147,7 +150,7 @@ async function start(
       seal: async () => begin('sealing', (lifeCycle) => lifeCycle.seal()),
       stepDown: async () => begin('stepping down', (lifeCycle) => lifeCycle.stepDown()),
       sanitizedConfig: options.sanitizedConfig && (() => options.sanitizedConfig!),
-      extraPaths: [...replicationPaths(roles), ...leaseHoldPaths(hold)],
+      extraPaths: [...replicationPaths(roles), ...leaseHoldPaths(hold), ...rekeyPaths(components.rekeying)],
       extraSudo: [...receiptSudo, ...leaseHoldSudo],
     })
   const token = () =>
@@ -196,6 +199,8 @@ async function start(
   running.add('audit', () => audit.close())
   running.add('mounts', () => mounts.close())
   running.add('leases', () => leases.stop())
+  const follower = operatorKeyFollower(unsealed, log)
+  running.add('operator key', () => follower.stop())
   const invalidating = invalidation(store.logged, log, () => unsealed.reloadKeyring(), [
     [/^(?:core\/(?:local-)?(?:mounts|auth)|logical|auth)\//, (key) => mounts.invalidate(key)],
     [/^sys\/policy\//, (_key, rest) => policies.invalidate(rest)],
@@ -204,6 +209,7 @@ async function start(
     [/^core\/(?:local-)?audit\//, (key) => audit.invalidate(key)],
     [/^sys\/config\/audited-headers\//, (key) => headers.invalidate(key)],
     [new RegExp(`^${INDEX_KEY_PATH}$`), () => key.invalidate()],
+    [new RegExp(`^${sealKeys.operatorKey}$`), () => follower.look()],
   ])
   running.add('invalidation', invalidating.end)
   await mounts.load()
@@ -216,6 +222,7 @@ async function start(
   await leases.restore()
   running.add('replication', () => roles.stop())
   roles.start()
+  if (isPerformanceSecondary()) follower.look()
   const stopPeriodic = periodicWork(log, async () => {
     if (!isPerformanceSecondary()) await unsealed.keepKeyring()
     await mounts.periodic()

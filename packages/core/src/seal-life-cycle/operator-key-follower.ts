@@ -1,0 +1,46 @@
+/** Keeps the shares of a secondary those of its primary, however often that is rekeyed and whenever the secondary's seal can be asked. */
+import type { Log } from '../contracts.ts'
+import { retrying } from './retrying.ts'
+import type { Unsealed } from './services.ts'
+
+const RETRY_MS = 1_000
+const LONGEST_MS = 60_000
+
+export interface OperatorKeyFollower {
+  /** Something may have come. */
+  look(): void
+  /** Resolves when nothing is under way any more. */
+  stop(): Promise<void>
+}
+
+export function operatorKeyFollower(unsealed: Pick<Unsealed, 'followOperatorKey'>, log: Log): OperatorKeyFollower {
+  let looking: AbortController | undefined
+  let underWay: Promise<void> = Promise.resolve()
+  return {
+    look() {
+      looking?.abort()
+      looking = retrying(
+        () => {
+          underWay = unsealed.followOperatorKey()
+          return underWay
+        },
+        {
+          startMs: 0,
+          retryMs: RETRY_MS,
+          longestMs: LONGEST_MS,
+          onError: (error) =>
+            log.error(
+              "taking over the primary's key shares failed, trying again; until then the former ones are in force",
+              {
+                error: String(error),
+              },
+            ),
+        },
+      )
+    },
+    async stop() {
+      looking?.abort()
+      await underWay.catch(() => {})
+    },
+  }
+}
