@@ -1,7 +1,10 @@
+import { readFile } from 'node:fs/promises'
 import { type LeaderLock, type Leadership, memoryStore, type Store } from '@lockstep/storage'
+import { type EtcdConnection, etcdLeaderLock, etcdStore } from '@lockstep/storage-etcd'
 import { levelStore } from '@lockstep/storage-level'
 import { postgresLeaderLock, postgresStore } from '@lockstep/storage-postgres'
-import type { StorageConfig } from './config/server-config.ts'
+import { ConfigError } from './config/config-error.ts'
+import type { EtcdStorageConfig, StorageConfig } from './config/server-config.ts'
 
 export interface OpenStorage {
   store: Store
@@ -32,18 +35,61 @@ export async function openStorage(config: StorageConfig): Promise<OpenStorage> {
       // Unfenced only for reading, by standbys.
       const store = await postgresStore({ connection, table, maxConnections: 4 })
       const lock = postgresLeaderLock({ connection, table })
-      return {
-        store,
-        lock,
-        fenced: (fencedBy) => postgresStore({ connection, table, maxConnections, fencedBy }),
-        async close() {
-          try {
-            await lock.close()
-          } finally {
-            await store.close()
-          }
-        },
-      }
+      const fenced = (fencedBy: Leadership) => postgresStore({ connection, table, maxConnections, fencedBy })
+      return shared(store, lock, fenced)
     }
+    case 'etcd': {
+      const options = {
+        ...(await etcdConnection(config)),
+        prefix: config.prefix,
+        maxRequestBytes: config.maxRequestBytes,
+      }
+      const store = await etcdStore(options)
+      if (!config.haEnabled) return { store, close: () => store.close() }
+      const lock = etcdLeaderLock({ ...options, ttl: config.lockTtlMs })
+      return shared(store, lock, (fencedBy) => etcdStore({ ...options, fencedBy }))
+    }
+  }
+}
+
+function shared(
+  store: Store,
+  lock: LeaderLock & { close(): Promise<void> },
+  fenced: (leadership: Leadership) => Promise<Store>,
+): OpenStorage {
+  return {
+    store,
+    lock,
+    fenced,
+    async close() {
+      try {
+        await lock.close()
+      } finally {
+        await store.close()
+      }
+    },
+  }
+}
+
+async function etcdConnection({ endpoints, tls, auth, requestTimeoutMs }: EtcdStorageConfig): Promise<EtcdConnection> {
+  const connection: EtcdConnection = { endpoints, requestTimeout: requestTimeoutMs }
+  if (auth) connection.auth = auth
+  if (tls) {
+    const [ca, cert, key] = await Promise.all([
+      readPem('tls_ca_file', tls.caFile),
+      readPem('tls_cert_file', tls.certFile),
+      readPem('tls_key_file', tls.keyFile),
+    ])
+    connection.tls = { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) }
+  }
+  return connection
+}
+
+async function readPem(field: string, path: string | undefined): Promise<Buffer | undefined> {
+  if (path === undefined) return undefined
+  try {
+    return await readFile(path)
+  } catch (error) {
+    throw new ConfigError(`${field}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
   }
 }

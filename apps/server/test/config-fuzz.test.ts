@@ -61,7 +61,7 @@ const replication = block(
 )
 const members = fc.record(
   {
-    storage: labelled(['inmem', 'level', 'postgresql', 'consul'], storage),
+    storage: labelled(['inmem', 'level', 'postgresql', 'etcd', 'consul'], storage),
     listener: labelled(['tcp', 'unix'], listener),
     seal: labelled(['static', 'transit', 'awskms'], block('current_key', 'current_key_id', 'disabled')),
     replication,

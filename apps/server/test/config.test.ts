@@ -230,6 +230,35 @@ describe('a configuration', () => {
       connectionUrl: 'postgres://b',
     })
   })
+
+  test('etcd', async () => {
+    const text = `storage "etcd" { address = "https://a:2379, https://b:2379" path = "/v/" etcd_api = "v3" ha_enabled = "true"
+      tls_ca_file = "ca" tls_cert_file = "cert" tls_key_file = "key" username = "u" password = "p"
+      lock_ttl = "3s" request_timeout = "7s" lock_timeout = "15s" sync = "true" max_request_size = "2mib" }\n${listener}`
+    expect((await load(text)).config.storage).toEqual({
+      type: 'etcd',
+      endpoints: ['https://a:2379', 'https://b:2379'],
+      prefix: '/v/',
+      auth: { username: 'u', password: 'p' },
+      tls: { caFile: 'ca', certFile: 'cert', keyFile: 'key' },
+      requestTimeoutMs: 7000,
+      lockTtlMs: 3000,
+      maxRequestBytes: 2 * 1024 * 1024,
+      haEnabled: true,
+    })
+    const environment = { ETCD_ADDR: 'http://e:1', ETCD_USERNAME: 'x', ETCD_PASSWORD: 'y', ETCD_HA_ENABLED: '1' }
+    expect((await load(`storage "etcd" {}\n${listener}`)).config.storage).toMatchObject({
+      endpoints: ['http://localhost:2379'],
+      prefix: '/lockstep/',
+      auth: undefined,
+      haEnabled: false,
+    })
+    expect((await load(`storage "etcd" {}\n${listener}`, environment)).config.storage).toMatchObject({
+      endpoints: ['http://e:1'],
+      auth: { username: 'x', password: 'y' },
+      haEnabled: true,
+    })
+  })
 })
 
 describe('warnings', () => {
@@ -258,13 +287,26 @@ describe('errors name file, key and expectation', () => {
     [storage, 'no listener is configured'],
     [
       `storage "raft" { path = "/x" }\n${listener}`,
-      `.hcl: storage "raft": unknown storage type; it must be 'level', 'postgresql' or 'inmem'`,
+      `.hcl: storage "raft": unknown storage type; it must be 'level', 'postgresql', 'etcd' or 'inmem'`,
     ],
     [`storage "level" {}\n${listener}`, '.hcl: storage "level": path must be the path of the data directory'],
     [`storage "level" { path = 5 }\n${listener}`, '.hcl: storage "level": path must be a string'],
     [`storage = "level"\n${listener}`, '.hcl: storage must be a block'],
     [`${storage}storage "level" { path = "/x" }\n${listener}`, 'storage is configured more than once'],
     [`storage "postgresql" {}\n${listener}`, 'connection_url must be'],
+    [`storage "etcd" { etcd_api = "v2" }\n${listener}`, 'etcd_api must be "v3"'],
+    [`storage "etcd" { address = "http://a:2379,https://b:2379" }\n${listener}`, 'address must be URLs'],
+    [`storage "etcd" { address = "http://u:p@a:2379" }\n${listener}`, 'address must be URLs'],
+    [`storage "etcd" { discovery_srv = "example.com" }\n${listener}`, 'discovery_srv must be left out'],
+    [`storage "etcd" { tls_ca_file = "ca.pem" }\n${listener}`, 'address must be https'],
+    [`storage "etcd" { username = "u" }\n${listener}`, 'username must be given together'],
+    [
+      `storage "etcd" { address = "https://a" tls_cert_file = "c" }\n${listener}`,
+      'tls_cert_file must be given together',
+    ],
+    [`storage "etcd" { path = "/" }\n${listener}`, 'path must be a prefix'],
+    [`storage "etcd" { lock_ttl = "100ms" }\n${listener}`, 'lock_ttl must be from'],
+    [`storage "etcd" { max_request_size = "1kib" }\n${listener}`, 'max_request_size must be at least'],
     [`storage "postgresql" { connection_url = "x" table = "a;b" }\n${listener}`, 'table must be letters'],
     [`${storage}listener "unix" {}`, 'unknown listener type'],
     [

@@ -8,6 +8,7 @@ export type StorageErrorCode =
   | 'STORAGE_NOT_LEADER'
   | 'STORAGE_UNAVAILABLE'
   | 'STORAGE_CORRUPT'
+  | 'STORAGE_TOO_LARGE'
 
 /** Every error a `Store` rejects with. Messages name keys at most, never values. */
 export class StorageError extends Error {

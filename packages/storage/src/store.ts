@@ -57,7 +57,20 @@ export interface Transaction extends Reader {
   abort(): Promise<void>
 }
 
+/** What a store can hold. A commit past a limit rejects with `STORAGE_TOO_LARGE`, having changed nothing. */
+export interface StoreLimits {
+  /** Longest value, bytes. */
+  readonly valueBytes: number
+  /**
+   * Bytes of keys and values that one request to the storage takes. A commit may need more, and then costs more than
+   * one; commits written together should stay below.
+   */
+  readonly groupBytes: number
+}
+
 export interface Store extends Reader {
+  /** Absent: none worth knowing of. */
+  readonly limits?: StoreLimits | undefined
   /** One-write transactions; durable when resolved. Deleting an absent key succeeds. */
   put(key: string, value: Uint8Array): Promise<void>
   delete(key: string): Promise<void>

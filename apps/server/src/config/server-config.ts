@@ -7,6 +7,21 @@ export type StorageConfig =
   | { type: 'level'; path: string }
   | { type: 'inmem' }
   | { type: 'postgresql'; connectionUrl: string; table: string; maxParallel: number; haEnabled: boolean }
+  | EtcdStorageConfig
+
+export interface EtcdStorageConfig {
+  type: 'etcd'
+  /** URLs. */
+  endpoints: string[]
+  prefix: string
+  auth: { username: string; password: string } | undefined
+  /** With https. */
+  tls: { caFile: string | undefined; certFile: string | undefined; keyFile: string | undefined } | undefined
+  requestTimeoutMs: number
+  lockTtlMs: number
+  maxRequestBytes: number
+  haEnabled: boolean
+}
 
 export interface TlsConfig {
   certFile: string
@@ -131,6 +146,10 @@ export interface ServerConfig {
   defaultLeaseTtl: number
   maxLeaseTtl: number
   pidFile: string | undefined
+  /** Where a snapshot is kept while it is sent; undefined = the system's directory for temporary files. */
+  snapshotDirectory?: string | undefined
+  /** Most bytes of a snapshot before compression; undefined = core's default. */
+  maxSnapshotSize?: number | undefined
   /** Endpoint groups that need no token although newer Vault versions ask for one; undefined = all of them. */
   enableUnauthenticatedAccess: UnauthenticatedGroup[] | undefined
   dev: DevConfig | undefined

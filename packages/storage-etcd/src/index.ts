@@ -1,0 +1,5 @@
+export type { EtcdConnection, EtcdTls } from './connection.ts'
+export type { EtcdLeaderLock, EtcdLeaderLockOptions } from './etcd-leader-lock.ts'
+export { etcdLeaderLock } from './etcd-leader-lock.ts'
+export type { EtcdStoreOptions } from './etcd-store.ts'
+export { etcdStore } from './etcd-store.ts'
