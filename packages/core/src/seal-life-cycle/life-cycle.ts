@@ -46,8 +46,8 @@ export interface LifeCycle {
   initialize(params: InitializeParams): Promise<{ shares: HandedOut; rootToken: string }>
   unseal(params: { key?: unknown; reset?: unknown }): Promise<void>
   /**
-   * At start-up. Unseals with the auto seal when there is one and the storage is initialised. Rejects when the storage is
-   * sealed in another way than the configuration says, or the seal cannot open it.
+   * At start-up. Unseals with the auto seal when there is one and the storage is initialised; a seal that cannot open it now is tried
+   * again and again in the background. Rejects when the storage is sealed in another way than the configuration says.
    */
   autoUnseal(): Promise<void>
   seal(): Promise<void>
@@ -81,7 +81,7 @@ const INITIALIZE_LOCK_MS = 10_000
 const STEP_DOWN_MS = 10_000
 const CAMPAIGN_RETRY_MS = 2_000
 const AUTO_UNSEAL_RETRY_MS = 1_000
-const AUTO_UNSEAL_LONGEST_MS = 60_000
+const AUTO_UNSEAL_LONGEST_MS = 15_000
 
 const sealed = (): CoreError => new CoreError('CORE_SEALED', 'Vault is sealed')
 const standby = (): CoreError => new CoreError('CORE_STANDBY', 'Vault is in standby mode')
@@ -281,34 +281,63 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     }
   }
 
-  async function autoUnseal(signal?: AbortSignal): Promise<void> {
+  /** Resolves with false when there is nothing to unseal yet. Who has the key may be far away: the node goes on while it is asked. */
+  async function autoUnseal(signal?: AbortSignal): Promise<boolean> {
     await follow()
-    await alone(async () => {
-      if (signal?.aborted) return
-      const config = await readConfig(sealKeys.config)
-      if (config === undefined || keys.present) return
-      const configured = autoSeal?.type ?? 'shamir'
-      if (config.type !== configured) {
-        const text = `the storage is sealed by ${config.type}, the configuration says ${configured}; seals cannot be migrated`
-        throw new CoreError('CORE_INVALID_REQUEST', text)
+    const config = await readConfig(sealKeys.config)
+    if (keys.present) return true
+    if (config === undefined) return false
+    const configured = autoSeal?.type ?? 'shamir'
+    if (config.type !== configured) {
+      const text = `the storage is sealed by ${config.type}, the configuration says ${configured}; seals cannot be migrated`
+      throw new CoreError('CORE_INVALID_REQUEST', text)
+    }
+    if (autoSeal === undefined) return true
+    const { generation } = storage
+    const sealedRootKey = await storage.store.logged.get(sealKeys.rootKey)
+    if (sealedRootKey === undefined) throw new CoreError('CORE_INTERNAL', 'stored root key is missing')
+    const rootKey = await openRootKeyByAutoSeal(autoSeal, sealedRootKey)
+    return alone(async () => {
+      if (signal?.aborted || keys.present) {
+        rootKey.fill(0)
+        return true
       }
-      if (autoSeal === undefined) return
-      const sealedRootKey = await storage.store.logged.get(sealKeys.rootKey)
-      if (sealedRootKey === undefined) throw new CoreError('CORE_INTERNAL', 'stored root key is missing')
-      await unsealWith(await openRootKeyByAutoSeal(autoSeal, sealedRootKey), undefined)
+      if (storage.generation !== generation) throw new CoreError('CORE_UNAVAILABLE', 'the storage was replaced')
+      await unsealWith(rootKey, undefined)
+      log.info('unsealed by the auto seal', { type: autoSeal.type })
+      return true
     })
   }
 
   /** Sealed for a failure, not by an operator: again until it succeeds or an operator seals. */
-  function keepAutoUnsealing(): void {
+  function keepAutoUnsealing(startMs = 0): void {
     if (autoSeal === undefined) return
+    const nothingYet = new Error('not initialized')
     autoUnsealing?.abort(sealed())
-    autoUnsealing = retrying(autoUnseal, {
-      startMs: 0,
-      retryMs: AUTO_UNSEAL_RETRY_MS,
-      longestMs: AUTO_UNSEAL_LONGEST_MS,
-      onError: (error) => log.error('auto unseal failed, trying again', { error: String(error) }),
-    })
+    autoUnsealing = retrying(
+      async (signal) => {
+        if (!(await autoUnseal(signal))) throw nothingYet
+      },
+      {
+        startMs,
+        retryMs: AUTO_UNSEAL_RETRY_MS,
+        longestMs: AUTO_UNSEAL_LONGEST_MS,
+        onError: (error) => {
+          if (error !== nothingYet) log.error('auto unseal failed, trying again', { error: String(error) })
+        },
+      },
+    )
+  }
+
+  async function autoUnsealAtStart(): Promise<void> {
+    try {
+      // With a leader lock another node may initialize the storage.
+      if ((await autoUnseal()) || lock === undefined) return
+    } catch (error) {
+      if (!(error instanceof CoreError && error.code === 'CORE_UNAVAILABLE')) throw error
+      log.error('auto unseal failed, the node stays sealed until it succeeds', { error: error.message })
+    }
+    keepAutoUnsealing(AUTO_UNSEAL_RETRY_MS)
   }
 
   // ------------------------------------------------------------- initialising
@@ -421,7 +450,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       })
     },
 
-    autoUnseal: () => autoUnseal(),
+    autoUnseal: autoUnsealAtStart,
 
     seal() {
       campaign?.abort(sealed())
