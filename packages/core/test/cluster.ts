@@ -5,7 +5,7 @@ import { type Backend, BackendError, type BackendFactory } from '@lockstep/backe
 import { parseHcl } from '@lockstep/hcl'
 import { type ClusterListener, clusterListener } from '@lockstep/replication-transport'
 import type { AutoSeal } from '@lockstep/seal'
-import { type LeaderLock, memoryStore, type Store } from '@lockstep/storage'
+import { type LeaderLock, type Leadership, memoryStore, type Store } from '@lockstep/storage'
 import type { CoreRequest } from '../src/contracts.ts'
 import { type Core, type CoreOptions, createCore } from '../src/core.ts'
 
@@ -68,6 +68,7 @@ export interface NodeOptions {
   clock?: { now(): number }
   autoSeal?: AutoSeal
   lock?: LeaderLock
+  fenced?: (leadership: Leadership) => Promise<Store>
   clusterName?: string
   /** Cap of the retained log. */
   logBytes?: number
@@ -93,6 +94,7 @@ export async function startNode(options: NodeOptions = {}): Promise<Node> {
     {
       physical: store,
       ...{ lock: options.lock, autoSeal: options.autoSeal },
+      ...(options.fenced === undefined ? {} : { fenced: options.fenced }),
       factories: options.factories ?? {
         secret: new Map([
           ['kv', kv],

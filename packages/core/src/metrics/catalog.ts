@@ -44,7 +44,7 @@ export const CATALOG = {
   'replication.connected': ['gauge', '1 when the link to the primary is ready.'],
   'replication.streaming': ['gauge', '1 in the state stream-wals, 0 in a comparison or idle.'],
   'replication.diff_rounds': ['gauge', 'Comparisons on the present link.'],
-  'replication.resumed_links': ['gauge', 'Links since this node leads that went on from the log alone, without a comparison.'],
+  'replication.resumed_links': ['gauge', 'Links since this node leads that needed no comparison.'],
   'replication.merkle_diffs': ['gauge', 'Comparisons since this node leads.'],
   'replication.guard_failures': ['gauge', 'Proofs in a row that did not match; above 1 a repair did not help.'],
   'replication.stream_faults': ['gauge', 'Batches that came damaged or out of order.'],
