@@ -5,8 +5,6 @@ import { Lane } from './lane.ts'
 import { postgresError } from './postgres-error.ts'
 import type { Session } from './sessions.ts'
 
-/** How long a session may take to end before what waits for it is refused, ms. */
-const PATIENCE_MS = 10_000
 const PAUSE_MS = 20
 
 /**
@@ -16,10 +14,13 @@ const PAUSE_MS = 20
 export class LostAnswers {
   readonly #sessions = new Set<Session>()
   readonly #lane: Lane
+  readonly #patience: number
   #settling: Promise<void> | undefined
 
-  constructor(config: ClientConfig) {
-    this.#lane = new Lane(config, { size: 1, patience: PATIENCE_MS })
+  /** @param patience How long a session may take to end before what waits for it is refused, ms. */
+  constructor(config: ClientConfig, patience: number) {
+    this.#patience = patience
+    this.#lane = new Lane(config, { size: 1, patience })
   }
 
   add(session: Session): void {
@@ -41,7 +42,7 @@ export class LostAnswers {
 
   async #settle(): Promise<void> {
     const sessions = [...this.#sessions]
-    const until = performance.now() + PATIENCE_MS
+    const until = performance.now() + this.#patience
     while ((await this.#end(sessions)) > 0) {
       if (performance.now() > until) {
         const text = 'PostgreSQL has not ended the session of a write whose answer was lost'

@@ -84,8 +84,9 @@ class PostgresStore implements Store, TransactionHome {
     this.#table = options.table
     const quarter = Math.floor(total / 4)
     const config = clientConfig(options.connection)
-    this.#lostAnswers = new LostAnswers(config)
-    const common = { patience: options.patience ?? PATIENCE_MS, before: this.#lostAnswers.settled }
+    const patience = options.patience ?? PATIENCE_MS
+    this.#lostAnswers = new LostAnswers(config, patience)
+    const common = { patience, before: this.#lostAnswers.settled }
     this.#points = new Lane(config, { ...common, size: quarter })
     this.#scans = new Lane(config, { ...common, size: quarter })
     this.transactions = new Lane(clientConfig(options.connection, { default_transaction_isolation: 'serializable' }), {

@@ -1,7 +1,7 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chown, mkdtemp, rm } from 'node:fs/promises'
+import { chown, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -13,7 +13,12 @@ export interface PostgresServer {
   readonly connection: { host: string; port: number; user: string; database: string }
   /** The same as a URL. */
   readonly url: string
+  /** Of the server that runs now. */
   readonly pid: number
+  /** Ends the server (SIGQUIT: as a crash; SIGKILL: the postmaster alone, whose children notice) and keeps its data. */
+  kill(signal: 'SIGINT' | 'SIGQUIT' | 'SIGKILL'): Promise<void>
+  /** Starts it again on the same data. */
+  start(): Promise<void>
   /** Stops the server and removes its data. */
   stop(): Promise<void>
 }
@@ -45,8 +50,15 @@ function manifestPath(): string | undefined {
   return undefined
 }
 
-/** Starts a PostgreSQL of its own, reachable through a Unix socket only. `durable`: with fsync, for measurements. */
-export async function startPostgres(options: { durable?: boolean } = {}): Promise<PostgresServer> {
+export interface PostgresServerOptions {
+  /** With fsync. Default false. */
+  durable?: boolean
+  /** Default 200. */
+  maxConnections?: number
+}
+
+/** Starts a PostgreSQL of its own, reachable through a Unix socket only. */
+export async function startPostgres(options: PostgresServerOptions = {}): Promise<PostgresServer> {
   const binaries = postgresBinaries()
   if (binaries === undefined) throw new Error('no PostgreSQL binaries')
   const directory = await mkdtemp(join(tmpdir(), 'lockstep-pg-'))
@@ -61,31 +73,51 @@ export async function startPostgres(options: { durable?: boolean } = {}): Promis
     listen_addresses: '',
     unix_socket_directories: directory,
     fsync: options.durable ? 'on' : 'off',
-    max_connections: '200',
+    max_connections: String(options.maxConnections ?? 200),
     shared_buffers: '32MB',
   }
-  const server = spawn(
-    join(binaries, 'postgres'),
-    ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
-    { ...owner, stdio: ['ignore', 'ignore', 'pipe'], cwd: directory },
-  )
-  const exited = once(server, 'exit')
-  let log = ''
-  server.stderr.on('data', (text: Buffer) => {
-    log = (log + text.toString()).slice(-4000)
-  })
   const connection = { host: directory, port: 5432, user: 'postgres', database: 'postgres' }
+  let server: ChildProcess
+  let exited: Promise<unknown>
+
+  async function start(): Promise<void> {
+    server = spawn(
+      join(binaries!, 'postgres'),
+      ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
+      { ...owner, stdio: ['ignore', 'ignore', 'pipe'], cwd: directory },
+    )
+    exited = once(server, 'exit')
+    let log = ''
+    server.stderr!.on('data', (text: Buffer) => {
+      log = (log + text.toString()).slice(-4000)
+    })
+    try {
+      await ready(connection, () => server.exitCode === null)
+    } catch (error) {
+      server.kill('SIGQUIT')
+      throw new Error(`PostgreSQL did not start: ${log}`, { cause: error })
+    }
+  }
+
   try {
-    await ready(connection, () => server.exitCode === null)
+    await start()
   } catch (error) {
-    server.kill('SIGQUIT')
     await rm(directory, { recursive: true, force: true })
-    throw new Error(`PostgreSQL did not start: ${log}`, { cause: error })
+    throw error
   }
   return {
     connection,
     url: `postgres://postgres@/postgres?host=${encodeURIComponent(directory)}`,
-    pid: server.pid!,
+    get pid() {
+      return server.pid!
+    },
+    start,
+    async kill(signal) {
+      server.kill(signal)
+      await exited
+      // After SIGKILL: while its children live, the data directory is theirs.
+      if (signal === 'SIGKILL') await orphansGone(join(data, 'postmaster.pid'))
+    },
     async stop() {
       server.kill('SIGINT')
       // A fast shutdown that meets a recovery may not come to an end.
@@ -102,6 +134,17 @@ function unprivilegedUser(): { uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined
   const id = (flag: string) => Number(execFileSync('id', [flag, 'nobody'], { encoding: 'utf8' }))
   return { uid: id('-u'), gid: id('-g') }
+}
+
+/** Resolves when nobody is attached to the shared memory that the file names. */
+async function orphansGone(pidFile: string): Promise<void> {
+  const id = (await readFile(pidFile, 'utf8')).split('\n')[6]?.trim().split(/\s+/)[1]
+  for (;;) {
+    const rows = (await readFile('/proc/sysvipc/shm', 'utf8')).split('\n').map((row) => row.trim().split(/\s+/))
+    const attached = rows.find((row) => row[1] === id)?.[6]
+    if (attached === undefined || attached === '0') return
+    await sleep(20)
+  }
 }
 
 async function ready(connection: PostgresServer['connection'], alive: () => boolean): Promise<void> {
