@@ -29,10 +29,13 @@ export async function recordHistory(cluster: HaCluster): Promise<void> {
 
 export async function readHistory(cluster: HaCluster): Promise<Change[]> {
   if (cluster.storage.kind === 'postgresql') return withPostgres(cluster, postgresHistory)
-  const prefix = `${cluster.name}/`
+  // storage-etcd keeps data under d/, each value behind a byte that says it is whole.
+  const prefix = `${cluster.name}/d/`
   const changes: Change[] = []
   for (const { key, value, revision, deleted } of await etcdRevisions(cluster.storage.url())) {
-    if (key.startsWith(prefix)) changes.push({ key: key.slice(prefix.length), value, deleted, commit: revision })
+    if (!key.startsWith(prefix)) continue
+    if (value !== undefined && value[0] !== 0) throw new Error(`${key} is in parts, which this does not read`)
+    changes.push({ key: key.slice(prefix.length), value: value?.subarray(1), deleted, commit: revision })
   }
   return changes
 }
