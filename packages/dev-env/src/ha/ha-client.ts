@@ -20,7 +20,9 @@ export function activeClient(addresses: readonly string[], token = ''): VaultCli
   async function isActive(client: VaultClient): Promise<boolean> {
     const options = { token: '', timeoutMs: HEALTH_TIMEOUT_MS }
     const reply = await client.call('GET', 'sys/health', undefined, options).catch(() => undefined)
-    return reply !== undefined && ACTIVE.includes(reply.status)
+    if (reply === undefined || !ACTIVE.includes(reply.status)) return false
+    // On a DR secondary every node says 472.
+    return reply.status !== 472 || (await leads(client))
   }
 
   async function locate(): Promise<VaultClient> {
@@ -57,6 +59,13 @@ export function activeClient(addresses: readonly string[], token = ''): VaultCli
       for (const client of clients) client.close()
     },
   })
+}
+
+/** By `sys/leader`. */
+export async function leads(client: VaultClient): Promise<boolean> {
+  const options = { token: '', timeoutMs: HEALTH_TIMEOUT_MS }
+  const reply = await client.call('GET', 'sys/leader', undefined, options).catch(() => undefined)
+  return reply?.body?.is_self === true
 }
 
 /**

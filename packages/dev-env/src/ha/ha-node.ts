@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { freePort } from '../free-port.ts'
 import { type ServerProcess, startServerProcess } from '../server-process.ts'
 import { type VaultClient, vaultClient } from '../vault-client.ts'
+import { leads } from './ha-client.ts'
 
 export type NodeState = 'active' | 'standby' | 'sealed' | 'uninitialized' | 'away'
 
@@ -17,7 +18,7 @@ export interface HaNode {
   /** Talks to this node only and follows nothing. */
   readonly client: VaultClient
   readonly process: ServerProcess
-  /** By `sys/health`; "away" when there is no answer within two seconds. A DR secondary's node is active. */
+  /** By `sys/health`, on a DR secondary by `sys/leader`; "away" when there is no answer within two seconds. */
   state(): Promise<NodeState>
   /** SIGKILL; resolves once the process has ended. */
   kill(): Promise<void>
@@ -40,7 +41,6 @@ export interface HaNodeOptions {
 
 const STATES: Record<number, NodeState> = {
   200: 'active',
-  472: 'active',
   473: 'active',
   429: 'standby',
   503: 'sealed',
@@ -88,6 +88,7 @@ export async function startHaNode({ directory, name, config, env }: HaNodeOption
     async state() {
       if (!running) return 'away'
       const reply = await client.call('GET', 'sys/health', undefined, { timeoutMs: 2000 }).catch(() => undefined)
+      if (reply?.status === 472) return (await leads(client)) ? 'active' : 'standby'
       return (reply && STATES[reply.status]) ?? 'away'
     },
     kill: () => end('SIGKILL'),
