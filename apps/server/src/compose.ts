@@ -65,6 +65,7 @@ export const buildCore: BuildCore = async (config, log) => {
         clusterName: config.clusterName,
         apiAddress: config.apiAddr,
         clusterAddress: config.clusterAddr,
+        requestForwarding: !config.disableClustering,
         defaultLeaseTtl: config.defaultLeaseTtl / 1000,
         maxLeaseTtl: config.maxLeaseTtl / 1000,
         walWaitMs: config.replication.bestEffortWalWaitDuration,

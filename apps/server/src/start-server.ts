@@ -46,6 +46,7 @@ export async function startServer(config: ServerConfig, buildCore: BuildCore, lo
       apps.push(app)
       await listen(app, listener)
     }
+    core.serveForwarded?.(apps[0]!.dispatch)
     if (config.pidFile !== undefined) await writePidFile(config.pidFile)
   } catch (error) {
     await undo()

@@ -56,6 +56,7 @@ describe('a configuration', () => {
       disabledSeal: undefined,
       apiAddr: 'http://127.0.0.1:8200',
       clusterAddr: 'https://127.0.0.1:8201',
+      disableClustering: false,
       clusterName: '',
       replication: {
         resolverDiscoverServers: true,

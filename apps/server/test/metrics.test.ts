@@ -88,12 +88,11 @@ describe('sys/metrics', () => {
     expect((await server!.send('/v1/sys/metrics', { method: 'PUT' })).status).toBe(405)
   })
 
-  test('a standby sends the client to the active node', async () => {
+  test("a standby does not pass the active node's off as its own", async () => {
     core.answer = () => Promise.reject(new CoreError('CORE_STANDBY', 'Vault is in standby mode'))
     core.leaderBody = { ha_enabled: true, is_self: false, leader_address: 'http://active:8200' }
     const reply = await servers[0]!.send('/v1/sys/metrics?format=prometheus')
-    expect(reply).toMatchObject({ status: 307 })
-    expect(reply.headers.location).toBe('http://active:8200/v1/sys/metrics?format=prometheus')
+    expect(reply).toMatchObject({ status: 400, json: { errors: ['cannot forward local-only request'] } })
   })
 
   test('a listener may show it to everyone, also of a sealed node', async () => {

@@ -34,7 +34,7 @@ export interface ReplicationCa extends IssuedCertificate {
   clusterId: string
 }
 
-interface Validity {
+export interface Validity {
   /** Milliseconds since the epoch. */
   now: number
   /** Milliseconds; default 30 years, and never past the CA's own end. */
@@ -44,13 +44,18 @@ interface Validity {
 /** A self-signed CA named `rep-ca-<clusterId>` that may sign end certificates only (path length 0). */
 export async function createReplicationCa(options: { clusterId: string } & Validity): Promise<ReplicationCa> {
   const clusterId = checkClusterId(options.clusterId)
+  return { clusterId, ...(await selfSigned(`rep-ca-${clusterId}`, options)) }
+}
+
+/** A self-signed CA `name` that may sign end certificates only (path length 0). */
+export async function selfSigned(name: string, options: Validity): Promise<IssuedCertificate> {
   const x509 = await loadX509()
   const keys = await generateKeys()
   const period = validity(options)
   const certificate = await x509.X509CertificateGenerator.createSelfSigned(
     {
       serialNumber: serialNumber(),
-      name: [{ CN: [caName(clusterId)] }],
+      name: [{ CN: [name] }],
       ...period,
       signingAlgorithm: SIGNING,
       keys,
@@ -62,7 +67,7 @@ export async function createReplicationCa(options: { clusterId: string } & Valid
     },
     webcrypto,
   )
-  return { clusterId, ...(await issued(certificate, keys.privateKey, period)) }
+  return issued(certificate, keys.privateKey, period)
 }
 
 /** A client certificate: CN and DNS name are the secondary's id, extended key usage clientAuth only. */
@@ -78,8 +83,9 @@ export async function issuePrimaryServer(ca: ReplicationCa, options: Validity): 
   return issue(ca, primaryServerName(ca.clusterId), 'serverAuth', options)
 }
 
-async function issue(
-  ca: ReplicationCa,
+/** CN and DNS name are `name`. */
+export async function issue(
+  ca: Pick<IssuedCertificate, 'certificatePem' | 'privateKeyPem' | 'notAfter'>,
   name: string,
   usage: 'clientAuth' | 'serverAuth',
   options: Validity,
@@ -111,8 +117,6 @@ async function issue(
   )
   return issued(certificate, keys.privateKey, period)
 }
-
-const caName = (clusterId: string) => `rep-ca-${clusterId}`
 
 // Loaded on first use: issuing is rare, and the ASN.1 schemas take a noticeable part of a server's start.
 async function loadX509() {

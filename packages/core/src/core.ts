@@ -7,6 +7,10 @@ import type { AutoSeal } from '@lockstep/seal'
 import type { LeaderLock, Leadership, Store } from '@lockstep/storage'
 import { type ClusterIdentity, clusterIdentity, readClusterIdentity } from './cluster-identity.ts'
 import { CoreError, type CoreRequest, type CoreResponse } from './contracts.ts'
+import { type ClusterNode, clusterNode, type ServeForwarded } from './ha/cluster-node.ts'
+import { haStatus } from './ha/ha-status.ts'
+import type { ForwardedAnswer, ForwardedRequest } from './ha/http.ts'
+import type { NodeAbout } from './ha/wire.ts'
 import { type MetricsSnapshot, meter } from './metrics/meter.ts'
 import { nodeMetrics } from './metrics/node-metrics.ts'
 import { operationTokens } from './replication/consent/operation-token.ts'
@@ -25,7 +29,10 @@ import type { ServiceComponents, ServiceOptions } from './services/components.ts
 import { drServices } from './services/dr-services.ts'
 import { fullServices } from './services/full-services.ts'
 
-export interface CoreComponents extends Omit<ServiceComponents, 'lifeCycle' | 'meter' | 'metrics' | 'nodes' | 'rekeying'> {
+/** What core makes for its services itself. */
+type OwnComponents = 'lifeCycle' | 'meter' | 'metrics' | 'nodes' | 'haNodes' | 'rekeying'
+
+export interface CoreComponents extends Omit<ServiceComponents, OwnComponents> {
   /** The whole physical store; closed by whoever opened it. */
   physical: Store
   /** What opens the storage; without one, shares do (Shamir). */
@@ -49,6 +56,8 @@ export interface CoreOptions extends ServiceOptions {
   logRecords?: number
   /** Age at which a record of it is given up, ms. Default 24 hours. */
   logMaxAgeMs?: number
+  /** Between the nodes of a cluster; without it standbys redirect. Default true. */
+  requestForwarding?: boolean
   /** What of this works without a token; the rest then asks for one, as Vault 2 does. Default: all of it. */
   unauthenticatedAccess?: readonly ('generate-operation-token' | 'generate-root' | 'rekey')[] | undefined
 }
@@ -90,6 +99,12 @@ export interface Core {
   metrics(): Promise<MetricsSnapshot>
   /** For `server -dev`: a root token with this id (or a generated one). */
   createRootToken(id?: string): Promise<string>
+  /** Whether requests are the active node's to answer: pass them to `forward` then, all but those about this node. */
+  standsBy(): boolean
+  /** See `ForwardingClient`. */
+  forward(request: ForwardedRequest): Promise<ForwardedAnswer | { redirect: string }>
+  /** What answers requests that standbys forward to this node. It rejects with CORE_STANDBY when it did nothing. */
+  serveForwarded(serve: ServeForwarded): void
   reload(): Promise<void>
   close(): Promise<void>
 }
@@ -104,11 +119,18 @@ export async function createCore(components: CoreComponents, options: CoreOption
   let identity: ClusterIdentity | undefined
   let roles: Roles | undefined
   const counts = meter()
+  const about: NodeAbout = {
+    ...{ apiAddress: options.apiAddress, clusterAddress: options.clusterAddress },
+    ...{ hostname: hostname(), version: options.version },
+  }
 
   async function startServices(unsealed: Unsealed): Promise<Services> {
     identity = await clusterIdentity(unsealed.barrier, options.clusterName)
     const dr = await roleRecords(unsealed.barrier).role('dr')
-    const parts = { ...components, lifeCycle: () => cycle, meter: counts, metrics, nodes: registry?.nodes, rekeying: rekeys }
+    const parts = {
+      ...{ ...components, lifeCycle: () => cycle, meter: counts, metrics, nodes: registry?.nodes, haNodes },
+      rekeying: rekeys,
+    }
     const start = dr.mode === 'secondary' ? drServices : fullServices
     const services = await start(unsealed, parts, options)
     roles = services.roles
@@ -124,10 +146,12 @@ export async function createCore(components: CoreComponents, options: CoreOption
   }
 
   const cycle: LifeCycle = await lifeCycle(
-    { physical, autoSeal, lock, fenced: components.fenced, log, startServices },
+    {
+      ...{ physical, autoSeal, lock, fenced: components.fenced, log, startServices },
+      startLeading: (unsealed) => node!.lead(unsealed),
+    },
     {
       onWrite: (ms) => counts.observe('wal.persistWALs', ms),
-      address: options.apiAddress,
       logBytes: options.logBytes,
       logRecords: options.logRecords,
       logMaxAgeMs: options.logMaxAgeMs,
@@ -225,6 +249,19 @@ export async function createCore(components: CoreComponents, options: CoreOption
     return readClusterIdentity(unsealed.barrier).catch(() => undefined)
   }
 
+  async function shownModes(): Promise<{ performance: ModeWord; dr: ModeWord }> {
+    const { performance, dr } = await roleModes()
+    return {
+      performance: roles?.shownMode('performance') ?? performance,
+      dr: roles?.shownMode('dr') ?? dr,
+    }
+  }
+
+  /** For the active node. */
+  async function haNodes(): Promise<Record<string, unknown>[]> {
+    return haStatus(about, (await registry?.nodes()) ?? [], node?.echoes() ?? [])
+  }
+
   function healthState(initialized: boolean, modes: { dr: ModeWord }): HealthState {
     if (!initialized) return 'uninitialized'
     if (cycle.state() === 'sealed') return 'sealed'
@@ -235,9 +272,18 @@ export async function createCore(components: CoreComponents, options: CoreOption
   const registry =
     lock &&
     nodeRegistry({
-      ...{ physical, clock, log, state: cycle.state, hostname: hostname(), version: options.version },
-      ...{ address: options.apiAddress, clusterAddress: options.clusterAddress },
+      ...{ physical, clock, log, state: cycle.state, hostname: about.hostname, version: about.version },
+      ...{ address: about.apiAddress, clusterAddress: about.clusterAddress },
     })
+  const node: ClusterNode | undefined =
+    lock &&
+    clusterNode(
+      {
+        ...{ lock, clock, log, listener: components.listener },
+        ...{ standsBy: cycle.standsBy, unsealed: cycle.unsealed, modes: shownModes },
+      },
+      { about, forwarding: options.requestForwarding ?? true },
+    )
   const metrics = nodeMetrics({
     ...{ meter: counts, clock, state: cycle.state, modes: roleModes },
     replication: async () => (await roles?.metrics()) ?? [],
@@ -247,6 +293,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
     await cycle.autoUnseal()
   } catch (error) {
     await registry?.stop()
+    await node?.stop()
     await cycle.close()
     throw error
   }
@@ -319,13 +366,13 @@ export async function createCore(components: CoreComponents, options: CoreOption
     async leader() {
       if (cycle.state() === 'sealed') throw new CoreError('CORE_SEALED', 'Vault is sealed')
       const self = cycle.state() === 'active'
-      const leaderAddress = self ? options.apiAddress : ((await lock?.holder()) ?? '')
+      const leader = self ? about : await node?.leader()
       return {
         ha_enabled: lock !== undefined,
         is_self: self,
         active_time: self ? new Date(cycle.activeSince()).toISOString() : '0001-01-01T00:00:00Z',
-        leader_address: leaderAddress,
-        leader_cluster_address: self ? options.clusterAddress : '',
+        leader_address: leader?.apiAddress ?? '',
+        leader_cluster_address: leader?.clusterAddress ?? '',
         performance_standby: false,
         performance_standby_last_remote_wal: 0,
         ...(self ? { last_wal: roles?.lastWal() ?? 0 } : {}),
@@ -339,8 +386,15 @@ export async function createCore(components: CoreComponents, options: CoreOption
     async reload() {
       await cycle.services()?.reopenLogs?.()
     },
+    standsBy: cycle.standsBy,
+    forward(request) {
+      if (node === undefined) throw new CoreError('CORE_INTERNAL', 'without a leader lock there is no standby')
+      return node.forward(request)
+    },
+    serveForwarded: (serve) => node?.serve(serve),
     async close() {
       await registry?.stop()
+      await node?.stop()
       await cycle.close()
     },
   }

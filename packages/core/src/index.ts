@@ -8,6 +8,8 @@ export {
   type HealthState,
   type OperatorCaller,
 } from './core.ts'
+export type { ServeForwarded } from './ha/cluster-node.ts'
+export { type ForwardedAnswer, type ForwardedRequest, HTTP_LIMITS } from './ha/http.ts'
 export { CATALOG as METRICS, type MetricName } from './metrics/catalog.ts'
 export type { MetricsSnapshot, Sample as MetricSample } from './metrics/meter.ts'
 export type { RekeyAction } from './seal-life-cycle/rekey.ts'

@@ -27,7 +27,7 @@ export interface LoadedConfig {
 
 const HOUR = 3_600_000
 /** Vault's keys that have no meaning here and change nothing when left out. */
-const ACCEPTED = ['disable_mlock', 'disable_cache', 'cache_size', 'disable_clustering', 'disable_printable_check']
+const ACCEPTED = ['disable_mlock', 'disable_cache', 'cache_size', 'disable_printable_check']
 const UNSUPPORTED = ['ha_storage', 'ha_backend', 'service_registration', 'plugin_directory', 'entropy']
 
 /** `paths` are files or directories; with none, only defaults and environment count, and `storage` must be given. */
@@ -68,6 +68,7 @@ export async function loadConfig(
     ...readSeals(roots, environment),
     apiAddr: apiAddr ?? defaultApiAddr(listeners[0]!),
     clusterAddr: clusterAddr ?? '',
+    disableClustering: last((root) => root.boolean('disable_clustering'))?.value ?? false,
     clusterName: last((root) => root.string('cluster_name'))?.value ?? '',
     replication: readReplication(roots),
     replicationProtocol: readReplicationProtocol(environment, warn),

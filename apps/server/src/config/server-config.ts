@@ -137,6 +137,8 @@ export interface ServerConfig {
   apiAddr: string
   /** URL other clusters and nodes reach the cluster listener at. */
   clusterAddr: string
+  /** No request is forwarded between the nodes of this cluster: standbys redirect. */
+  disableClustering: boolean
   clusterName: string
   replication: ReplicationConfig
   /** Protocol versions to speak with other clusters; undefined = all that this build has. */

@@ -1,11 +1,12 @@
 /** One listener's application: the gate every request passes, the routes, and the socket server they hang on. */
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, type ServerOptions as TlsServerOptions } from 'node:https'
-import type { Log } from '@lockstep/core'
+import type { ForwardedAnswer, ForwardedRequest, Log } from '@lockstep/core'
 import { type FastifyInstance, fastify } from 'fastify'
-import { errorReply } from './error-reply.ts'
+import { errorCode, errorReply } from './error-reply.ts'
 import { type Exchange, ExchangeMessage, type RouteContext, type Serve } from './exchange.ts'
-import { type ForwardedForOptions, type RemoteAddress, remoteAddress } from './forwarded-for.ts'
+import { capturedResponse, forwardedMessage } from './forwarded-exchange.ts'
+import { type ForwardedForOptions, remoteAddress } from './forwarded-for.ts'
 import { HttpError } from './http-error.ts'
 import { type InFlight, inFlight } from './in-flight.ts'
 import { DEFAULT_MAX_REQUEST_SIZE } from './json-body.ts'
@@ -21,6 +22,7 @@ import { metricsRoutes } from './routes/metrics.ts'
 import { rekeyRoutes } from './routes/rekey.ts'
 import { sealRoutes } from './routes/seal.ts'
 import type { ServerCore } from './server-core.ts'
+import { onStandby } from './standby.ts'
 import { type TrackedSockets, trackSockets } from './tracked-sockets.ts'
 
 export interface HttpOptions {
@@ -43,6 +45,8 @@ export interface HttpOptions {
 export interface HttpApp {
   server: Server
   inFlight: InFlight
+  /** Serves what a standby forwarded. Rejects with CORE_STANDBY when nothing was done because this node does not lead. */
+  dispatch(request: ForwardedRequest): Promise<ForwardedAnswer>
   /** Stops accepting, lets requests in flight finish for up to `limitMs`, then cuts what is left. */
   close(limitMs: number): Promise<void>
 }
@@ -65,7 +69,13 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
   const address = remoteAddress(options.forwardedFor ?? NO_PROXY)
   const duration = options.maxRequestDuration ?? 90_000
 
+  const refusals = new WeakMap<ServerResponse, (error: unknown) => void>()
   const fail = (response: ServerResponse, error: unknown): void => {
+    const refuse = refusals.get(response)
+    if (refuse !== undefined && errorCode(error) === 'CORE_STANDBY') {
+      refuse(error)
+      return
+    }
     const { status, text, close, index } = errorReply(error, log)
     const echo = (response.req as ExchangeMessage).exchange?.echo
     reply.json(response, status, text, close ? { ...echo, Connection: 'close' } : echo, index)
@@ -74,17 +84,30 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
   /** False when the request has been answered here. */
   const admit = (request: ExchangeMessage, response: ServerResponse): boolean => {
     try {
-      request.exchange = exchangeOf(request, response, address, duration)
+      request.exchange = exchangeOf(request, response, {
+        ...{ remoteAddress: address(request), remotePort: request.socket.remotePort ?? 0 },
+        ...{ deadline: Date.now() + duration, forwarded: false },
+      })
       if (options.requireRequestHeader && request.headers['x-vault-request'] !== 'true') {
         throw new HttpError(412, "missing 'X-Vault-Request' header")
       }
+      return route(request, response)
+    } catch (error) {
+      fail(response, error)
+      return false
+    }
+  }
+
+  const route = (request: ExchangeMessage, response: ServerResponse): boolean => {
+    try {
+      const exchange = request.exchange!
       const target = parseTarget(request.url ?? '')
       if ('redirect' in target) {
         reply.json(response, 307, '', { Location: target.redirect })
         return false
       }
-      request.exchange.path = target.path
-      request.exchange.query = target.query
+      exchange.path = target.path
+      exchange.query = target.query
       return true
     } catch (error) {
       fail(response, error)
@@ -92,7 +115,17 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
     }
   }
 
+  const serve = (route: Serve, exchange: Exchange): void => {
+    try {
+      const working = route(exchange)
+      if (working !== undefined) working.catch((error) => fail(exchange.response, error))
+    } catch (error) {
+      fail(exchange.response, error)
+    }
+  }
+
   let server!: Server
+  let routed!: (request: ExchangeMessage, response: ServerResponse<ExchangeMessage>) => void
   let sockets!: TrackedSockets
   const app = fastify({
     logger: false,
@@ -107,8 +140,13 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
     serverFactory: (handle) => {
       const listener = (request: ExchangeMessage, response: ServerResponse<ExchangeMessage>) => {
         pending.add(response, Date.now() + duration)
-        if (admit(request, response)) handle(request, response)
+        if (!admit(request, response)) return
+        const exchange = request.exchange!
+        const passedOn = core.standsBy?.() ? onStandby(context, exchange) : undefined
+        if (passedOn === undefined) handle(request, response)
+        else serve(passedOn, exchange)
       }
+      routed = handle
       const common = {
         ...TIMEOUTS,
         IncomingMessage: ExchangeMessage,
@@ -122,7 +160,7 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
     },
   })
   app.addHttpMethod(LIST_METHOD, { hasBody: false })
-  answerAll(app, fail)
+  answerAll(app, serve)
   initRoutes(app, context)
   sealRoutes(app, context)
   healthRoutes(app, context)
@@ -136,6 +174,19 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
   return {
     server,
     inFlight: pending,
+    dispatch: (forwarded) =>
+      new Promise((resolve, reject) => {
+        const { remoteAddress, remotePort, deadline } = forwarded
+        const message = forwardedMessage(forwarded)
+        const response = capturedResponse(message, resolve)
+        refusals.set(response, (error) => {
+          response.emit('close')
+          reject(error)
+        })
+        message.exchange = exchangeOf(message, response, { remoteAddress, remotePort, deadline, forwarded: true })
+        pending.add(response, Math.min(deadline, Date.now() + duration))
+        if (route(message, response)) routed(message, response)
+      }),
     async close(limitMs) {
       pending.startClosing()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
@@ -159,8 +210,7 @@ const NO_PROXY: ForwardedForOptions = {
 function exchangeOf(
   request: ExchangeMessage,
   response: ServerResponse,
-  address: RemoteAddress,
-  duration: number,
+  about: Pick<Exchange, 'remoteAddress' | 'remotePort' | 'deadline' | 'forwarded'>,
 ): Exchange {
   const namespace = request.headers['x-vault-namespace']
   return {
@@ -168,24 +218,16 @@ function exchangeOf(
     response,
     path: '',
     query: '',
-    remoteAddress: address(request),
-    deadline: Date.now() + duration,
+    ...about,
     echo: typeof namespace === 'string' && namespace !== '' ? { 'X-Vault-Namespace': namespace } : undefined,
   }
 }
 
 /** The first hook answers, so that Fastify neither reads the body nor touches the reply. */
-function answerAll(app: FastifyInstance, fail: (response: ServerResponse, error: unknown) => void): void {
+function answerAll(app: FastifyInstance, serve: (route: Serve, exchange: Exchange) => void): void {
   app.addHook('onRequest', (request, reply, _done) => {
     reply.hijack()
-    const exchange = (request.raw as ExchangeMessage).exchange!
-    const serve: Serve = request.routeOptions.config?.serve ?? elsewhere
-    try {
-      const working = serve(exchange)
-      if (working !== undefined) working.catch((error) => fail(exchange.response, error))
-    } catch (error) {
-      fail(exchange.response, error)
-    }
+    serve(request.routeOptions.config?.serve ?? elsewhere, (request.raw as ExchangeMessage).exchange!)
   })
 }
 

@@ -12,10 +12,13 @@ export interface Exchange {
   /** Without the question mark. */
   query: string
   remoteAddress: string
+  remotePort: number
   /** Milliseconds since the epoch. */
   deadline: number
   /** The value to echo, undefined when the client sent no namespace header. */
   echo: Readonly<Record<string, string>> | undefined
+  /** A standby forwarded it. */
+  forwarded: boolean
 }
 
 /** Answers one exchange. A rejection becomes the error reply. */

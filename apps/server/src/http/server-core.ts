@@ -1,10 +1,13 @@
 import type {
   CoreRequest,
   CoreResponse,
+  ForwardedAnswer,
+  ForwardedRequest,
   MetricsSnapshot,
   OperatorCaller,
   RekeyAction,
   RekeyTarget,
+  ServeForwarded,
 } from '@lockstep/core'
 
 export type HealthState = 'uninitialized' | 'sealed' | 'dr-secondary' | 'performance-standby' | 'standby' | 'active'
@@ -42,6 +45,12 @@ export interface ServerCore {
   leader(): Promise<Record<string, unknown>>
   /** Of this node, in any state; who may see them is not asked. */
   metrics(): Promise<MetricsSnapshot>
+  /** Whether requests are another node's to answer, all but those about this node: `forward` takes them. Default: never. */
+  standsBy?(): boolean
+  /** The active node's answer, or the URL of the active node. */
+  forward?(request: ForwardedRequest): Promise<ForwardedAnswer | { redirect: string }>
+  /** To be told what answers requests that standbys forward to this node; it rejects with CORE_STANDBY when it did nothing. */
+  serveForwarded?(serve: ServeForwarded): void
   close(): Promise<void>
   /** SIGHUP: reopen audit files and re-read what else lives outside the configuration. */
   reload?(): Promise<void>

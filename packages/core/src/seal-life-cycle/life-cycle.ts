@@ -7,6 +7,7 @@ import { BarrierError, deserializeKeyring, openKeyring } from '@lockstep/barrier
 import type { AutoSeal } from '@lockstep/seal'
 import type { Leadership, Store } from '@lockstep/storage'
 import { CoreError, type CoreRequest, type CoreResponse } from '../contracts.ts'
+import type { Leading } from '../ha/leading.ts'
 import type { BootstrapReply } from '../replication/activation/bootstrap-reply.ts'
 import type { ClusterStore, ClusterStoreOptions } from './cluster-store.ts'
 import { type HandedOut, handOut } from './hand-out.ts'
@@ -26,17 +27,18 @@ export interface LifeCycleComponents extends LedStorageComponents {
   autoSeal?: AutoSeal
   /** Starts what runs on the barrier, in the roles that are stored there. */
   startServices(unsealed: Unsealed): Promise<Services>
+  /** With a leader lock: starts what a node does for its standbys as long as it leads, whatever its roles. */
+  startLeading?(unsealed: Unsealed): Promise<Leading>
 }
 
-export interface LifeCycleOptions extends ClusterStoreOptions {
-  /** Published with the leader lock, for standbys. */
-  address: string
-}
+export type LifeCycleOptions = ClusterStoreOptions
 
 export interface LifeCycle {
   state(): 'sealed' | 'standby' | 'active'
   store(): ClusterStore
   services(): Services | undefined
+  /** Whether requests are another node's: of an unsealed node with a leader lock, unless it leads and serves. */
+  standsBy(): boolean
   activeSince(): number
   /** Undefined until initialised. */
   sealConfig(): Promise<SealConfig | undefined>
@@ -90,12 +92,13 @@ const changing = (): CoreError =>
 const initializedAlready = (): CoreError => new CoreError('CORE_INVALID_REQUEST', 'Vault is already initialized')
 
 export async function lifeCycle(components: LifeCycleComponents, options: LifeCycleOptions): Promise<LifeCycle> {
-  const { autoSeal, lock, log, startServices } = components
+  const { autoSeal, lock, log, startServices, startLeading } = components
   const gate = requestGate()
   const shares = keyShares()
   const storage = await openLedStorage(components, options)
   const keys = unsealedKeys(() => storage.store, autoSeal)
   let services: Services | undefined
+  let lead: { held: Leadership; leading: Leading | undefined; serving: boolean } | undefined
   let campaign: AbortController | undefined
   let autoUnsealing: AbortController | undefined
   let activeSince = 0
@@ -168,10 +171,31 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
 
   async function takeLead(held: Leadership): Promise<void> {
     await storage.lead(held)
-    await held.publish(options.address)
+    lead = { held, leading: undefined, serving: false }
     void held.lost
       .then(() => alone(() => lostLead(held)))
       .catch((error: unknown) => log.error('becoming a standby failed', { error: String(error) }))
+  }
+
+  /** With keys that are the storage's; again after they were replaced. */
+  async function beginLeading(): Promise<void> {
+    if (lead === undefined) return
+    await lead.leading?.stop()
+    lead.leading = await startLeading?.(keys)
+  }
+
+  /** Services run: standbys send requests from now on. */
+  async function announce(): Promise<void> {
+    if (lead === undefined) return
+    lead.serving = true
+    if (lead.leading !== undefined) await lead.held.publish(lead.leading.advertisement)
+  }
+
+  async function giveUpLead(): Promise<void> {
+    const leading = lead?.leading
+    lead = undefined
+    await leading?.stop().catch((error: unknown) => log.error('stopping forwarding failed', { error: String(error) }))
+    await storage.giveUp()
   }
 
   async function lostLead(held: Leadership): Promise<void> {
@@ -182,10 +206,9 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
 
   /** Whatever of it fails, the node waits for the lead again, and opens everything anew when it gets it. */
   async function becomeStandby(waitMs = 0): Promise<void> {
+    if (lead !== undefined) lead.serving = false
     await stop(standby()).catch((error: unknown) => log.error('stopping failed', { error: String(error) }))
-    await storage
-      .giveUp()
-      .catch((error: unknown) => log.error('reopening the storage failed', { error: String(error) }))
+    await giveUpLead().catch((error: unknown) => log.error('reopening the storage failed', { error: String(error) }))
     if (keys.present) startCampaign(waitMs)
   }
 
@@ -217,10 +240,12 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         throw new CoreError('CORE_SEALED', 'the stored keyring does not open', { cause })
       })
       await keys.refreshOperatorKey()
+      await beginLeading()
       await start()
+      await announce()
     } catch (error) {
       await stop(standby()).catch(() => {})
-      await storage.giveUp()
+      await giveUpLead()
       if (error instanceof CoreError && error.code === 'CORE_SEALED') {
         log.error('this node cannot lead with the keys it was unsealed with, it seals itself', { error: error.message })
         await doSeal()
@@ -260,7 +285,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     } finally {
       keys.drop()
       shares.reset()
-      await storage.giveUp()
+      await giveUpLead()
     }
   }
 
@@ -353,7 +378,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     try {
       await takeLead(held)
     } catch (error) {
-      await storage.giveUp()
+      await giveUpLead()
       throw error
     }
   }
@@ -370,6 +395,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       const operatorKey = autoSeal === undefined ? made.operatorKey : undefined
       if (operatorKey === undefined) made.operatorKey.key.fill(0)
       keys.take({ keyring: made.keyring, operatorKey })
+      await beginLeading()
       await start()
       const token = await services!.createRootToken!()
       const rootToken = await (params.tokenRecipient?.encrypt(token) ?? token)
@@ -377,6 +403,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       for (const part of parts) part.fill(0)
       await storage.store.logged.put(sealKeys.config, config)
       if (autoSeal === undefined) await doSeal()
+      else await announce()
       return { shares: handedOut, rootToken }
     } catch (error) {
       log.error('initialization failed, the storage is emptied again', { error: String(error) })
@@ -395,6 +422,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     state: () => (!keys.present ? 'sealed' : services === undefined ? 'standby' : 'active'),
     store: () => storage.store,
     services: () => services,
+    standsBy: () => lock !== undefined && keys.present && !lead?.serving,
     activeSince: () => activeSince,
     async sealConfig() {
       await follow()
@@ -414,7 +442,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         try {
           return await initializeEmpty(params)
         } finally {
-          if (!keys.present) await storage.giveUp()
+          if (!keys.present) await giveUpLead()
         }
       })
     },
@@ -513,6 +541,10 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
           } finally {
             await startAgain()
           }
+          // Under the new keys there is another root of trust.
+          await beginLeading()
+            .then(announce)
+            .catch((error: unknown) => log.error('forwarding was not started', { error: String(error) }))
         } finally {
           reply.keyring.fill(0)
           if (!kept) operatorKey.key.fill(0)

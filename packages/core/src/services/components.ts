@@ -26,6 +26,8 @@ export interface ServiceComponents {
   rekeying: Rekeying
   /** The nodes over this storage; undefined where there is only one. */
   nodes: (() => Promise<NodeRecord[]>) | undefined
+  /** sys/ha-status. */
+  haNodes(): Promise<Record<string, unknown>[]>
 }
 
 export interface ServiceOptions {

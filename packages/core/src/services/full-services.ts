@@ -138,6 +138,7 @@ async function start(
       auditedHeaders: headers,
       versionHistory: versions.list,
       metrics: components.metrics,
+      haNodes: components.haNodes,
       version: options.version,
       barrier: {
         async rotate() {

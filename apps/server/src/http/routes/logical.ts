@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto'
 import type { CoreRequest, CoreResponse } from '@lockstep/core'
 import type { FastifyInstance } from 'fastify'
 import { route } from '../bare-routes.ts'
-import { errorCode, errorsText } from '../error-reply.ts'
 import type { Exchange, RouteContext, Serve } from '../exchange.ts'
 import { HttpError } from '../http-error.ts'
 import { parseBody, queryValues, readBody } from '../json-body.ts'
@@ -11,6 +10,7 @@ import { stringifyJson } from '../json-number.ts'
 import { LIST_METHOD } from '../list-verb.ts'
 import { parseBool } from '../parse-bool.ts'
 import { clientToken, namespaceOf, wrapFormat, wrapTtl } from '../request-headers.ts'
+import { redirected } from '../standby.ts'
 
 const PREFIX = '/v1/'
 const STATUS_PATHS = new Set([
@@ -29,7 +29,7 @@ export function logicalRoutes(app: FastifyInstance, context: RouteContext): void
     try {
       response = await context.core.handle(request)
     } catch (error) {
-      if (errorCode(error) === 'CORE_STANDBY' && (await redirected(context, exchange))) return
+      if (await redirected(context, exchange, error)) return
       throw error
     }
     write(context, exchange, response)
@@ -49,7 +49,7 @@ async function coreRequest(context: RouteContext, exchange: Exchange, path: stri
     clientToken: clientToken(headers),
     headers: headers as Record<string, string>,
     remoteAddress: exchange.remoteAddress,
-    remotePort: request.socket.remotePort ?? 0,
+    remotePort: exchange.remotePort,
     wrapTtl: ttl,
     wrapFormat: ttl === 0 ? '' : wrapFormat(headers),
     deadline: exchange.deadline,
@@ -139,16 +139,4 @@ function write({ reply }: RouteContext, { response, echo }: Exchange, answer: Co
   } else {
     reply.json(response, status, '', extra, index)
   }
-}
-
-/** A standby that cannot forward sends the client to the active node, when it knows one. */
-export async function redirected(context: RouteContext, exchange: Exchange): Promise<boolean> {
-  const { is_self: self, leader_address: address } = await context.core.leader()
-  if (self === true || typeof address !== 'string' || address === '') return false
-  const location = `${address.replace(/\/+$/, '')}${exchange.request.url}`
-  context.reply.json(exchange.response, 307, errorsText('Vault is in standby mode'), {
-    ...exchange.echo,
-    Location: location,
-  })
-  return true
 }

@@ -9,7 +9,6 @@ import { HttpError } from '../http-error.ts'
 import { stringifyJson } from '../json-number.ts'
 import { metricsJson, type PrometheusText, prometheusText } from '../metrics-format.ts'
 import { clientToken } from '../request-headers.ts'
-import { redirected } from './logical.ts'
 
 const PATH = 'sys/metrics'
 /** Gathering the process's own metrics takes hooks into the event loop: once for the whole process, and only when asked. */
@@ -23,7 +22,8 @@ export function metricsRoutes(app: FastifyInstance, context: RouteContext): void
     try {
       snapshot = await snapshotFor(context, exchange)
     } catch (error) {
-      if (errorCode(error) === 'CORE_STANDBY' && (await redirected(context, exchange))) return
+      // Those of the active node are not what was asked for.
+      if (errorCode(error) === 'CORE_STANDBY') throw new HttpError(400, 'cannot forward local-only request')
       throw error
     }
     const { response, echo } = exchange
@@ -40,7 +40,7 @@ async function snapshotFor(
   exchange: Exchange,
 ): Promise<MetricsSnapshot> {
   if (unauthenticatedMetrics) return core.metrics()
-  const { request, remoteAddress, deadline } = exchange
+  const { request, remoteAddress, remotePort, deadline } = exchange
   const answer = await core.handle({
     id: randomUUID(),
     operation: 'read',
@@ -49,7 +49,7 @@ async function snapshotFor(
     clientToken: clientToken(request.headers),
     headers: request.headers as Record<string, string>,
     remoteAddress,
-    remotePort: request.socket.remotePort ?? 0,
+    remotePort,
     wrapTtl: 0,
     wrapFormat: '',
     deadline,

@@ -1,0 +1,111 @@
+/** What a node of a cluster of several does beside the services: leads its standbys, or stands by and forwards to who leads. */
+import { randomUUID } from 'node:crypto'
+import type { ClusterListener } from '@lockstep/replication-transport'
+import type { LeaderLock } from '@lockstep/storage'
+import { type Clock, CoreError, type Log } from '../contracts.ts'
+import type { Unsealed } from '../seal-life-cycle/services.ts'
+import { periodicWork } from '../services/periodic-work.ts'
+import { encodeAdvertisement } from './advertisement.ts'
+import { forwardingClient, NO_LEADER } from './forwarding-client.ts'
+import { type ForwardingServer, forwardingServer, type StandbyEcho } from './forwarding-server.ts'
+import type { ForwardedAnswer, ForwardedRequest } from './http.ts'
+import { type Leader, leaderWatch } from './leader-watch.ts'
+import type { Leading } from './leading.ts'
+import { ensureNodeTrust } from './node-trust.ts'
+import type { NodeAbout } from './wire.ts'
+
+export type ServeForwarded = (request: ForwardedRequest) => Promise<ForwardedAnswer>
+
+export interface ClusterNode {
+  /** For a node that has taken the lead and holds the keys of the storage. */
+  lead(unsealed: Unsealed): Promise<Leading>
+  /** Of another node that leads. */
+  leader(): Promise<Leader | undefined>
+  /** See `ForwardingClient`. Where this node leads meanwhile, its own answer. */
+  forward(request: ForwardedRequest): Promise<ForwardedAnswer | { redirect: string }>
+  /** What answers requests of standbys; until it is given they are told that this node is not active yet. */
+  serve(handle: ServeForwarded): void
+  /** While this node leads. */
+  echoes(): StandbyEcho[]
+  lastEcho(): number
+  stop(): Promise<void>
+}
+
+export interface ClusterNodeComponents {
+  lock: Pick<LeaderLock, 'holder'>
+  listener: Pick<ClusterListener, 'register'>
+  standsBy(): boolean
+  /** Undefined while sealed. */
+  unsealed(): Unsealed | undefined
+  modes(): Promise<{ performance: string; dr: string }>
+  clock: Clock
+  log: Log
+}
+
+export interface ClusterNodeOptions {
+  about: NodeAbout
+  /** False: requests are always redirected, to this node and by it. */
+  forwarding: boolean
+}
+
+const KEEP_MS = 1000
+
+export function clusterNode(components: ClusterNodeComponents, options: ClusterNodeOptions): ClusterNode {
+  const { lock, listener, standsBy, unsealed, modes, clock, log } = components
+  const { about, forwarding } = options
+  let own = ''
+  let server: ForwardingServer | undefined
+  let handle: ServeForwarded = async () => {
+    throw new CoreError('CORE_STANDBY', 'Vault is in standby mode')
+  }
+  const watch = leaderWatch({ lock, unsealed, isOwn: (term) => term === own, clock, log })
+  const serve: ServeForwarded = (request) => handle(request)
+  const client = forwardingClient({ watch, about, standsBy, here: serve, clock, log })
+  const stopKeeping = periodicWork(
+    log,
+    async () => {
+      if (!forwarding || !standsBy()) return client.close('this node does not stand by')
+      // A storage in trouble says so elsewhere.
+      await client.keep().catch(() => {})
+    },
+    KEEP_MS,
+  )
+
+  return {
+    async lead(keys) {
+      client.close('this node leads')
+      own = randomUUID()
+      const trust = await ensureNodeTrust(keys.barrier, clock.now())
+      const components = { listener, trust, handle: serve, modes, clock, log }
+      const opened = forwarding ? await forwardingServer(components, { term: own }) : undefined
+      server = opened
+      const advertisement = {
+        ...{ apiAddress: about.apiAddress, clusterAddress: forwarding ? about.clusterAddress : '' },
+        ...{ term: own, ca: trust.fingerprint, activeSince: clock.now() },
+      }
+      return {
+        advertisement: encodeAdvertisement(advertisement, trust.advertisementKey),
+        async stop() {
+          if (server === opened) server = undefined
+          await opened?.stop()
+        },
+      }
+    },
+    leader: () => watch.current(),
+    async forward(request) {
+      if (forwarding) return client.forward(request)
+      const leader = await watch.current()
+      if (leader === undefined) throw new CoreError('CORE_STANDBY', NO_LEADER)
+      return { redirect: leader.apiAddress }
+    },
+    serve(next) {
+      handle = next
+    },
+    echoes: () => server?.echoes() ?? [],
+    lastEcho: client.lastEcho,
+    async stop() {
+      await stopKeeping()
+      client.close('this node is closing')
+    },
+  }
+}
