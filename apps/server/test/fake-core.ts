@@ -55,6 +55,9 @@ export function fakeCore(): FakeCore {
       if (params.secret_shares === 0) throw new CoreError('CORE_INVALID_REQUEST', 'invalid seal configuration')
       return { keys: ['00'], keys_base64: ['AA=='], root_token: 'hvs.root' }
     },
+    async sealBackendStatus() {
+      return { healthy: true, fully_wrapped: true, backends: [] }
+    },
     async sealStatus() {
       return { type: 'shamir', initialized: true, sealed: false }
     },

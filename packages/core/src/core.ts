@@ -23,6 +23,7 @@ import { type LifeCycle, lifeCycle } from './seal-life-cycle/life-cycle.ts'
 import { nodeRegistry } from './seal-life-cycle/node-registry.ts'
 import type { RekeyAction } from './seal-life-cycle/rekey.ts'
 import { rekeying } from './seal-life-cycle/rekeying.ts'
+import { type NodeSealsOptions, nodeSeals } from './seal-life-cycle/node-seals.ts'
 import type { Services, Unsealed } from './seal-life-cycle/services.ts'
 import type { RekeyTarget } from './seal-life-cycle/share-backup.ts'
 import type { ServiceComponents, ServiceOptions } from './services/components.ts'
@@ -45,7 +46,7 @@ export interface CoreComponents extends Omit<ServiceComponents, OwnComponents> {
   fenced?(leadership: Leadership): Promise<Store>
 }
 
-export interface CoreOptions extends ServiceOptions {
+export interface CoreOptions extends ServiceOptions, NodeSealsOptions {
   /** `level`, `postgresql`, `inmem`: what seal-status reports. */
   storageType: string
   /** "" = generated. */
@@ -77,6 +78,8 @@ export interface Core {
   initialized(): Promise<boolean>
   initialize(params: Record<string, unknown>): Promise<Record<string, unknown>>
   sealStatus(): Promise<Record<string, unknown>>
+  /** Whether whoever has the key of the auto seal can be reached, as of its last use by this node. */
+  sealBackendStatus(): Promise<Record<string, unknown>>
   unseal(params: Record<string, unknown>): Promise<Record<string, unknown>>
   generateRoot(
     kind: 'root' | 'dr-operation',
@@ -115,10 +118,12 @@ const NOBODY: OperatorCaller = { token: '', path: '', remoteAddress: '' }
 const TOKEN_LENGTH = 28
 
 export async function createCore(components: CoreComponents, options: CoreOptions): Promise<Core> {
-  const { log, clock, autoSeal, lock, physical } = components
+  const { log, clock, lock, physical } = components
   let identity: ClusterIdentity | undefined
   let roles: Roles | undefined
   const counts = meter()
+  const seals = nodeSeals({ ...components, meter: counts }, options)
+  const { autoSeal } = seals
   const about: NodeAbout = {
     ...{ apiAddress: options.apiAddress, clusterAddress: options.clusterAddress },
     ...{ hostname: hostname(), version: options.version },
@@ -133,6 +138,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
     }
     const start = dr.mode === 'secondary' ? drServices : fullServices
     const services = await start(unsealed, parts, options)
+    const keeper = seals.keep(unsealed.store.logged)
     roles = services.roles
     return {
       ...services,
@@ -141,6 +147,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
         rekeys.reset()
         roles = undefined
         await services.stop()
+        await keeper?.stop()
       },
     }
   }
@@ -286,6 +293,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
     )
   const metrics = nodeMetrics({
     ...{ meter: counts, clock, state: cycle.state, modes: roleModes },
+    seals: seals.samples,
     replication: async () => (await roles?.metrics()) ?? [],
   })
 
@@ -312,6 +320,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
       return { keys: [], keys_base64: [], recovery_keys: hex, recovery_keys_base64: base64, root_token: rootToken }
     },
     sealStatus,
+    sealBackendStatus: () => seals.status(cycle.store().logged),
     metrics,
     async unseal(params) {
       await cycle.unseal(params)

@@ -113,6 +113,7 @@ export function transitSeal(options: TransitSealOptions): TransitSeal {
       const body = { ciphertext: ciphertextOf(envelope), ...associated(envelope.bound) }
       const answer = await connection.call('PUT', `${mount}/decrypt/${keyName}`, body)
       if (answer.status !== 200) throw refusal(answer, 'decrypt')
+      keyVersion ??= envelope.keyVersion
       const { plaintext } = dataOf(answer)
       const decoded = typeof plaintext === 'string' ? Buffer.from(plaintext, 'base64') : undefined
       if (decoded === undefined || decoded.toString('base64') !== plaintext) {

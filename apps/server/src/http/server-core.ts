@@ -25,6 +25,8 @@ export interface ServerCore {
   /** `PUT sys/init`. */
   initialize(params: Record<string, unknown>): Promise<Record<string, unknown>>
   sealStatus(): Promise<Record<string, unknown>>
+  /** `GET sys/seal-backend-status`. */
+  sealBackendStatus(): Promise<Record<string, unknown>>
   /** Replies with the seal status. */
   unseal(params: Record<string, unknown>): Promise<Record<string, unknown>>
   /** `undefined` is an empty 204. */

@@ -62,6 +62,14 @@ export const CATALOG = {
   'replication.secondary.bytes_behind': ['gauge', 'Bytes logged since what the secondary has acknowledged.'],
   'replication.link.bytes': ['counter', 'Bytes on replication links, by kind and direction.'],
 
+  'seal.encrypt': ['counter', 'Encryptions by the auto seal.'],
+  'seal.encrypt.error': ['counter', 'Those that failed.'],
+  'seal.encrypt.time': ['summary', 'ms an encryption by the auto seal took.'],
+  'seal.decrypt': ['counter', 'Decryptions by the auto seal.'],
+  'seal.decrypt.error': ['counter', 'Those that failed.'],
+  'seal.decrypt.time': ['summary', 'ms a decryption by the auto seal took.'],
+  'seal.unreachable.time': ['gauge', 'ms since the auto seal first failed; 0 when its last use succeeded.'],
+
   'storage.canary_age_seconds': ['gauge', 'Age of the last probing write the storage took; -1 for none.'],
   'storage.canary_failing': ['gauge', '1 when the storage refused the last probing write.'],
 } as const satisfies Record<string, readonly [MetricKind, string]>

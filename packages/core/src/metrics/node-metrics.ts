@@ -7,12 +7,14 @@ export interface NodeMetricsComponents {
   clock: { now(): number }
   state(): 'sealed' | 'standby' | 'active'
   modes(): Promise<{ performance: ModeWord; dr: ModeWord }>
+  /** Of the auto seal. */
+  seals(): Sample[]
   /** Of the roles, while they run here. */
   replication(): Promise<Sample[]>
 }
 
 export function nodeMetrics(components: NodeMetricsComponents): () => Promise<MetricsSnapshot> {
-  const { meter, clock, state, modes, replication } = components
+  const { meter, clock, state, modes, seals, replication } = components
   const started = clock.now()
   return async () => {
     const { performance, dr } = await modes()
@@ -25,6 +27,7 @@ export function nodeMetrics(components: NodeMetricsComponents): () => Promise<Me
       sample('core.replication.performance.secondary', is(performance === 'secondary')),
       sample('core.replication.dr.primary', is(dr === 'primary')),
       sample('core.replication.dr.secondary', is(dr === 'secondary')),
+      ...seals(),
       ...(await replication()),
       ...meter.samples(),
     ]

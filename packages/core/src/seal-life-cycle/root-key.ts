@@ -29,9 +29,7 @@ export async function openRootKeyByAutoSeal(seal: AutoSeal, sealed: Uint8Array):
   try {
     return await seal.decrypt(sealed)
   } catch (cause) {
-    const why = cause instanceof SealError ? cause.message : 'it gave an error'
-    throw new CoreError('CORE_UNAVAILABLE', `auto seal ${seal.type} could not open the stored root key: ${why}`, {
-      cause,
-    })
+    const why = cause instanceof SealError || cause instanceof CoreError ? cause.message : 'it gave an error'
+    throw new CoreError('CORE_UNAVAILABLE', `the auto seal could not open the stored root key: ${why}`, { cause })
   }
 }
