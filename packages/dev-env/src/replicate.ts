@@ -7,7 +7,10 @@ export type ReplicationKind = 'performance' | 'dr'
 // biome-ignore lint/suspicious/noExplicitAny: the status document is checked field by field where it matters
 type Status = any
 
-export async function replicationStatus(cluster: ClusterAccess, kind: ReplicationKind): Promise<Status> {
+export async function replicationStatus(
+  cluster: Pick<ClusterAccess, 'client'>,
+  kind: ReplicationKind,
+): Promise<Status> {
   const reply = await cluster.client.call('GET', `sys/replication/${kind}/status`)
   return reply.body?.data
 }

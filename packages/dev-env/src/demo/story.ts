@@ -20,11 +20,15 @@ export interface Story {
 
 const OPERATOR = 'path "*" { capabilities = ["create", "read", "update", "patch", "delete", "list", "sudo"] }'
 
-export async function startClusters(directory: string, started: Cluster[], view: View): Promise<Story> {
+export async function startClusters(
+  directory: string,
+  view: View,
+  started: (cluster: Cluster) => void,
+): Promise<Story> {
   view.step('Three clusters, three processes, three data directories')
   const start = async (name: string): Promise<Cluster> => {
     const cluster = await startCluster({ directory: join(directory, name), name, shares: 3, threshold: 2 })
-    started.push(cluster)
+    started(cluster)
     view.say(
       `${name.padEnd(14)} ${cluster.address}  pid ${cluster.process.pid}, initialized with 3 key shares, unsealed with 2`,
     )

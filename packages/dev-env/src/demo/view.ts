@@ -13,12 +13,15 @@ export interface View {
   stop(): void
 }
 
+/** A row of the panel. */
+export type Shown = Pick<Cluster, 'name' | 'client'>
+
 export interface ViewOptions {
   /** Redraw the panel in place. Default: whether stdout is a terminal. */
   live?: boolean
 }
 
-export function demoView(clusters: () => readonly Cluster[], options: ViewOptions = {}): View {
+export function demoView(clusters: () => readonly Shown[], options: ViewOptions = {}): View {
   const live = options.live ?? process.stdout.isTTY === true
   let number = 0
   let panel: string[] = []
@@ -74,14 +77,14 @@ export function demoView(clusters: () => readonly Cluster[], options: ViewOption
   }
 }
 
-async function panelLines(clusters: readonly Cluster[]): Promise<string[]> {
+async function panelLines(clusters: readonly Shown[]): Promise<string[]> {
   const rows = await Promise.all(clusters.map(clusterRow))
   const line = '─'.repeat(WIDTH)
   const head = ['cluster', 'role', 'state', 'wal', 'lag', 'perf. root', 'DR root']
   return [line, columns(head), ...rows.map(columns), line]
 }
 
-async function clusterRow(cluster: Cluster): Promise<string[]> {
+async function clusterRow(cluster: Shown): Promise<string[]> {
   const [performance, dr] = await Promise.all([shown(cluster, 'performance'), shown(cluster, 'dr')])
   if (performance === undefined || dr === undefined) return [cluster.name, 'down', '', '', '', '', '']
   const roles = [
@@ -103,7 +106,7 @@ async function clusterRow(cluster: Cluster): Promise<string[]> {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a status document
-async function shown(cluster: Cluster, kind: 'performance' | 'dr'): Promise<any> {
+async function shown(cluster: Shown, kind: 'performance' | 'dr'): Promise<any> {
   try {
     return await replicationStatus(cluster, kind)
   } catch {

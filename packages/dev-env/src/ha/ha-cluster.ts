@@ -21,6 +21,8 @@ export interface HaClusterOptions {
   /** Merged into every node's configuration, over the defaults. */
   config?: Record<string, unknown>
   env?: Record<string, string>
+  /** Told before the first node is started how to end whatever has been, for a program that may be interrupted. */
+  begun?(end: () => Promise<void>): void
 }
 
 export interface HaCluster {
@@ -47,6 +49,7 @@ export async function haCluster(options: HaClusterOptions): Promise<HaCluster> {
   const { directory, name, config, env } = options
   const given = typeof options.storage === 'string' ? undefined : options.storage
   const storage = given ?? (await startStorageServer(options.storage as StorageKind))
+  options.begun?.(stop)
   const nodes: HaNode[] = []
   const links: { storage: FaultProxy; cluster: FaultProxy }[] = []
   let client: VaultClient | undefined
