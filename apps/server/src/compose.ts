@@ -67,7 +67,6 @@ export const buildCore: BuildCore = async (config, log) => {
         apiAddress: config.apiAddr,
         clusterAddress: config.clusterAddr,
         requestForwarding: !config.disableClustering,
-        requestForwarding: !config.disableClustering,
         defaultLeaseTtl: config.defaultLeaseTtl / 1000,
         maxLeaseTtl: config.maxLeaseTtl / 1000,
         walWaitMs: config.replication.bestEffortWalWaitDuration,
