@@ -6,6 +6,8 @@ import { postgresLeaderLock, postgresStore } from '@lockstep/storage-postgres'
 import { ConfigError } from './config/config-error.ts'
 import type { EtcdStorageConfig, StorageConfig } from './config/server-config.ts'
 
+const STANDBY_PATIENCE_MS = 5000
+
 export interface OpenStorage {
   store: Store
   /** Where several nodes can share the storage. */
@@ -32,8 +34,8 @@ export async function openStorage(config: StorageConfig): Promise<OpenStorage> {
         const store = await postgresStore({ connection, table, maxConnections })
         return { store, close: () => store.close() }
       }
-      // Unfenced only for reading, by standbys.
-      const store = await postgresStore({ connection, table, maxConnections: 4 })
+      // Unfenced only for reading, by standbys, whose status requests wait for it.
+      const store = await postgresStore({ connection, table, maxConnections: 4, patience: STANDBY_PATIENCE_MS })
       const lock = postgresLeaderLock({ connection, table })
       const fenced = (fencedBy: Leadership) => postgresStore({ connection, table, maxConnections, fencedBy })
       return shared(store, lock, fenced)

@@ -14,6 +14,14 @@ const STATUS: Record<CoreErrorCode, number> = {
   CORE_INTERNAL: 500,
 }
 
+/** Of a storage that is away for a while, met where no request handler stands between. */
+const STORAGE_AWAY: readonly unknown[] = [
+  'STORAGE_UNAVAILABLE',
+  'STORAGE_NOT_LEADER',
+  'STORAGE_CLOSED',
+  'STORAGE_CONFLICT',
+]
+
 export interface ErrorReply {
   status: number
   text: string
@@ -29,6 +37,10 @@ export function errorReply(error: unknown, log: Log): ErrorReply {
   if (code !== undefined && Object.hasOwn(STATUS, code)) {
     const { message, index } = error as Error & { index?: string }
     return { status: STATUS[code as CoreErrorCode], text: errorsText(message), close: false, index }
+  }
+  if (STORAGE_AWAY.includes(code)) {
+    log.error('request failed: the storage is unavailable', { code, reason: (error as Error).message })
+    return { status: 503, text: errorsText('storage is unavailable'), close: false }
   }
   log.error('request failed with an internal error', describe(error))
   return { status: 500, text: errorsText('internal error'), close: false }

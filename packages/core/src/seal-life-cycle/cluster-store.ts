@@ -6,6 +6,7 @@ import { type ClassRules, classRules, vaultRules } from '@lockstep/storage-class
 import type { Log } from '../contracts.ts'
 import { measuredEngine } from '../metrics/measured-engine.ts'
 import type { RoleMode } from '../replication/role-records.ts'
+import { announcedWrites } from './announced-writes.ts'
 
 /** The roles in force, read by every write. */
 export interface RoleModes {
@@ -17,6 +18,8 @@ export interface RoleModes {
 
 export interface ClusterStore {
   readonly logged: LoggedStore
+  /** All of it as it lies in the storage. */
+  readonly rows: Pick<Store, 'scan'>
   readonly classes: ClassRules
   readonly modes: RoleModes
   /** The encrypted view. */
@@ -40,7 +43,7 @@ export interface ClusterStoreOptions {
 export async function openClusterStore(physical: Store, log: Log, options: ClusterStoreOptions): Promise<ClusterStore> {
   const classes = classRules(vaultRules)
   const modes: RoleModes = { performance: 'disabled', dr: 'disabled' }
-  const engine = measuredEngine(storeEngine(physical), (ms) => options.onWrite?.(ms))
+  const engine = measuredEngine(announcedWrites(storeEngine(physical), log), (ms) => options.onWrite?.(ms))
   const logged = await loggedStore(engine, {
     classify: (key) => classes.classify(key),
     writable: ({ class: storageClass }) => {
@@ -60,6 +63,7 @@ export async function openClusterStore(physical: Store, log: Log, options: Clust
   })
   return {
     logged,
+    rows: physical,
     classes,
     modes,
     barrier: (keyring, options) => encryptedStore(logged, keyring, options),
