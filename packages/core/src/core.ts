@@ -344,7 +344,8 @@ export async function createCore(components: CoreComponents, options: CoreOption
       return rekeys.run(target, action, params)
     },
     async health() {
-      const initialized = (await cycle.sealConfig()) !== undefined
+      // An unsealed node need not ask a storage that may be away, which is when health is asked for.
+      const initialized = cycle.state() !== 'sealed' || (await cycle.sealConfig()) !== undefined
       const sealed = cycle.state() === 'sealed'
       const modes = await roleModes()
       const state = healthState(initialized, modes)
