@@ -1,12 +1,16 @@
-import type { Engine, ListOptions, ScanRange, WriteOperation } from '@lockstep/storage'
+import type { Engine, ListOptions, ScanRange, StoreLimits, WriteOperation } from '@lockstep/storage'
 import { DATA } from './layout.ts'
 import type { ReadCache } from './read-cache.ts'
+
+/** What a log record adds to the keys and values of its commit, bytes; generous. */
+const RECORD_BYTES = 64 * 1024
 
 /** The logical keys of a logged store as an engine: data under `d/`, and beside each group what `beside` says. */
 export function physicalEngine(physical: Engine, cache: ReadCache, beside: () => readonly WriteOperation[]): Engine {
   const load = (key: string) => physical.get(DATA + key)
   const loadMany = (keys: readonly string[]) => physical.getMany(keys.map((key) => DATA + key))
   const engine: Engine = {
+    limits: physical.limits && logicalLimits(physical.limits),
     get: (key) => cache.read(key, load),
     getMany: (keys) => cache.readMany(keys, loadMany),
     async *scan(range) {
@@ -33,4 +37,10 @@ function dataRange(range: ScanRange): ScanRange {
   if (range.after !== undefined) mapped.after = DATA + range.after
   if (range.before !== undefined) mapped.before = DATA + range.before
   return mapped
+}
+
+/** A commit is in the log again as one value; beside each key there is a leaf, and small ones weigh four times as much. */
+function logicalLimits({ valueBytes, commitBytes, groupBytes }: StoreLimits): StoreLimits {
+  const recordBytes = Math.min(valueBytes, commitBytes / 2) - RECORD_BYTES
+  return { valueBytes: recordBytes, commitBytes: recordBytes, groupBytes: Math.floor(groupBytes / 4) }
 }

@@ -6,8 +6,8 @@ import type { TxnOperation } from './messages.ts'
 export const MAX_TXN_OPERATIONS = 128
 /** What an operation costs beside key and value: tags, lengths, its share of nested messages. Bytes. */
 const OPERATION_BYTES = 32
-/** Most parts bytes of one commit, so that an endless stream of values does not end in memory. */
-const MAX_COMMIT_BYTES = 4 * MAX_VALUE_BYTES
+/** Most bytes of one commit, keys and values. */
+export const MAX_COMMIT_BYTES = 4 * MAX_VALUE_BYTES
 
 /** A value that goes ahead of its commit, in parts. */
 export interface ValueInParts {
@@ -37,20 +37,18 @@ export function planCommit(
   room: number,
 ): CommitPlan {
   let bytes = 0
-  let total = 0
   const stored = writes.map((write) => {
     const key = keys.data(write.key)
     bytes += key.byteLength + OPERATION_BYTES
     if (write.type === 'put') {
       if (write.value.byteLength > MAX_VALUE_BYTES) throw tooLarge(`a value of at most ${MAX_VALUE_BYTES} bytes`)
       bytes += write.value.byteLength + 1
-      total += write.value.byteLength
     }
     for (const id of known.get(write.key)?.ids ?? [])
       bytes += 2 * keys.partsOf(write.key, id).key.byteLength + OPERATION_BYTES
     return key
   })
-  if (total > MAX_COMMIT_BYTES) throw tooLarge(`a commit of at most ${MAX_COMMIT_BYTES} bytes of values`)
+  if (bytes > MAX_COMMIT_BYTES) throw tooLarge(`a commit of at most ${MAX_COMMIT_BYTES} bytes`)
 
   const ahead = new Map<string, ValueInParts>()
   if (bytes > room) {

@@ -12,6 +12,7 @@ import {
   type Transaction,
   type WriteOperation,
 } from '@lockstep/storage'
+import { MAX_COMMIT_BYTES } from './commit-plan.ts'
 import { Committer } from './committer.ts'
 import { type EtcdConnection, parsePrefix } from './connection.ts'
 import { EtcdClient } from './etcd-client.ts'
@@ -75,7 +76,7 @@ class EtcdStore implements Store, TransactionHome {
     this.#client = new EtcdClient(options)
     this.reads = new SnapshotReads(this.#client, this.keys)
     this.committer = new Committer(this.#client, this.keys, { fence, maxRequestBytes })
-    this.limits = { valueBytes: MAX_VALUE_BYTES, groupBytes: this.committer.room }
+    this.limits = { valueBytes: MAX_VALUE_BYTES, commitBytes: MAX_COMMIT_BYTES, groupBytes: this.committer.room }
     this.#queue = new ReadQueue(
       {
         get: (key) => this.#read(async () => (await this.reads.get(key, 0)).value),

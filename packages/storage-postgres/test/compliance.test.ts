@@ -15,7 +15,7 @@ describe.skipIf(postgresBinaries() === undefined)('with PostgreSQL', () => {
 
   afterAll(() => server.stop())
 
-  async function fixture(wrap: (store: Store) => Store): Promise<StoreFixture> {
+  async function fixture(wrap: (store: Store) => Store, several = true): Promise<StoreFixture> {
     const table = `t${tables++}`
     const opened: Store[] = []
     const open = async () => {
@@ -26,6 +26,7 @@ describe.skipIf(postgresBinaries() === undefined)('with PostgreSQL', () => {
     return {
       store: await open(),
       reopen: open,
+      ...(several && { beside: open }),
       dispose: async () => {
         for (const store of opened) await store.close()
       },
@@ -39,7 +40,7 @@ describe.skipIf(postgresBinaries() === undefined)('with PostgreSQL', () => {
   })
 
   describe('optimistic store stacked on a postgres store', () => {
-    storeCompliance({ test, factory: () => fixture((store) => optimisticStore(storeEngine(store))) })
+    storeCompliance({ test, factory: () => fixture((store) => optimisticStore(storeEngine(store)), false) })
   })
 
   describe('postgres leader lock', () => {

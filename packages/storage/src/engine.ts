@@ -1,4 +1,4 @@
-import type { Entry, ListOptions, ScanRange } from './store.ts'
+import type { Entry, ListOptions, ScanRange, StoreLimits } from './store.ts'
 
 export type WriteOperation = { type: 'put'; key: string; value: Uint8Array } | { type: 'delete'; key: string }
 
@@ -7,6 +7,8 @@ export type WriteOperation = { type: 'put'; key: string; value: Uint8Array } | {
  * transactions, conflict detection, and group commit. One process at a time may write through an engine.
  */
 export interface Engine {
+  /** As `Store.limits`. */
+  readonly limits?: StoreLimits | undefined
   get(key: string): Promise<Uint8Array | undefined>
   getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]>
   /** From one snapshot, taken at the latest when the first step resolves. */

@@ -1,8 +1,12 @@
 import type { CommitHistory } from './commit-history.ts'
 import type { CommitHooks, Engine, PendingCommit, WriteOperation } from './engine.ts'
+import { StorageError } from './errors.ts'
+import type { StoreLimits } from './store.ts'
 
-/** Bytes of values after which a group takes no more commits. */
+/** Bytes after which a group takes no more commits. */
 const MAX_GROUP_BYTES = 8 * 1024 * 1024
+/** What an operation takes beside its key and value, about. */
+const OPERATION_BYTES = 32
 
 interface QueuedCommit extends PendingCommit {
   /** Says why the commit must not happen, given the keys changed by earlier commits of the group. Undefined: it may. */
@@ -81,15 +85,26 @@ export class GroupCommit {
 
   /** Commits one write that read nothing. */
   write(operation: WriteOperation): Promise<void> {
-    const group = this.#openGroup()
-    group.commits.push({ operations: [operation], validate: undefined, resolve: undefined, reject: undefined })
-    if (operation.type === 'put') group.bytes += operation.value.byteLength
+    const operations = [operation]
+    const bytes = bytesOf(operations)
+    const problem = this.#tooLarge(operations, bytes)
+    if (problem !== undefined) return Promise.reject(problem)
+    const group = this.#openGroup(bytes)
+    group.commits.push({ operations, validate: undefined, resolve: undefined, reject: undefined })
+    group.bytes += bytes
     return group.blindOutcome()
   }
 
   commit(operations: WriteOperation[], validate: (groupKeys: ReadonlySet<string>) => Error | undefined): Promise<void> {
-    const group = this.#openGroup()
-    for (const operation of operations) if (operation.type === 'put') group.bytes += operation.value.byteLength
+    const bytes = bytesOf(operations)
+    const problem = this.#tooLarge(operations, bytes)
+    if (problem !== undefined) {
+      // Lets go of the snapshot; a conflict is no news any more.
+      validate(new Set())
+      return Promise.reject(problem)
+    }
+    const group = this.#openGroup(bytes)
+    group.bytes += bytes
     return new Promise((resolve, reject) => {
       group.commits.push({ operations, validate, resolve, reject })
     })
@@ -112,9 +127,22 @@ export class GroupCommit {
     await this.#drained
   }
 
-  #openGroup(): Group {
+  /** Refused before it joins a group, which it would take with it. */
+  #tooLarge(operations: readonly WriteOperation[], bytes: number): StorageError | undefined {
+    const { limits } = this.#engine
+    if (limits === undefined) return undefined
+    for (const operation of operations) {
+      if (operation.type === 'put' && operation.value.byteLength > limits.valueBytes) {
+        const key = JSON.stringify(operation.key)
+        return tooLarge(`a value of at most ${limits.valueBytes} bytes for key ${key}`, operation.value.byteLength)
+      }
+    }
+    return bytes > limits.commitBytes ? tooLarge(`a commit of at most ${limits.commitBytes} bytes`, bytes) : undefined
+  }
+
+  #openGroup(bytes: number): Group {
     let group = this.#queue.at(-1)
-    if (group === undefined || group.commits.length >= this.#maxGroup || group.bytes >= MAX_GROUP_BYTES) {
+    if (group === undefined || group.commits.length >= this.#maxGroup || isFull(group, bytes, this.#engine.limits)) {
       group = new Group()
       this.#queue.push(group)
     }
@@ -165,6 +193,25 @@ export class GroupCommit {
     this.#hooks.committed?.(accepted)
     group.succeed(accepted)
   }
+}
+
+/** A commit that is too long for any group is one by itself. */
+function isFull(group: Group, more: number, limits: StoreLimits | undefined): boolean {
+  if (group.bytes >= MAX_GROUP_BYTES) return true
+  return limits !== undefined && group.bytes > 0 && group.bytes + more > limits.groupBytes
+}
+
+function bytesOf(operations: readonly WriteOperation[]): number {
+  let bytes = 0
+  for (const operation of operations) {
+    bytes += operation.key.length + OPERATION_BYTES
+    if (operation.type === 'put') bytes += operation.value.byteLength
+  }
+  return bytes
+}
+
+function tooLarge(expected: string, found: number): StorageError {
+  return new StorageError('STORAGE_TOO_LARGE', `expected ${expected}, found ${found}`)
 }
 
 /** Rejects the commits of the group that conflict and returns the others. */

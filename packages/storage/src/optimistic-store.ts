@@ -5,7 +5,7 @@ import { GroupCommit } from './group-commit.ts'
 import { assertValue, invalidKey, invalidListPrefix } from './key.ts'
 import { OptimisticTransaction, type TransactionHome } from './optimistic-transaction.ts'
 import { scanList } from './scan-list.ts'
-import type { Entry, ListOptions, ScanRange, Store, Transaction } from './store.ts'
+import type { Entry, ListOptions, ScanRange, Store, StoreLimits, Transaction } from './store.ts'
 import { ENGINE_BELOW, type LayeredStore } from './store-engine.ts'
 
 export interface OptimisticStoreOptions {
@@ -42,6 +42,10 @@ class OptimisticStore implements LayeredStore, TransactionHome {
     this.history = new CommitHistory(options.maxHistory ?? 1_000_000)
     const { hooks = {}, maxGroup = 1024, nextTurn = systemNextTurn } = options
     this.commits = new GroupCommit(engine, this.history, hooks, maxGroup, nextTurn)
+  }
+
+  get limits(): StoreLimits | undefined {
+    return this.engine.limits
   }
 
   // Not async functions: one promise less on each read and write.

@@ -4,6 +4,7 @@ import type { Entry, ListOptions, ScanRange } from './store.ts'
 /** The part of an engine below `prefix`, with the prefix taken off its keys. Closing it leaves the engine open. */
 export function prefixedEngine(engine: Engine, prefix: string): Engine {
   const view: Engine = {
+    limits: engine.limits,
     get: (key) => engine.get(prefix + key),
     getMany: (keys) => engine.getMany(keys.map((key) => prefix + key)),
     scan: (range) => scan(engine, prefix, range),

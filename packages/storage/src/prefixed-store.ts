@@ -2,7 +2,7 @@ import type { Engine } from './engine.ts'
 import { StorageError } from './errors.ts'
 import { invalidKey, invalidListPrefix } from './key.ts'
 import { prefixedEngine } from './prefixed-engine.ts'
-import type { Entry, ListOptions, Reader, ScanRange, Store, Transaction } from './store.ts'
+import type { Entry, ListOptions, Reader, ScanRange, Store, StoreLimits, Transaction } from './store.ts'
 import { ENGINE_BELOW, engineBelow, type LayeredStore } from './store-engine.ts'
 
 /**
@@ -75,6 +75,10 @@ class PrefixedStore extends PrefixedReader implements LayeredStore {
   constructor(store: Store, prefix: string) {
     super(store, prefix)
     this.#store = store
+  }
+
+  get limits(): StoreLimits | undefined {
+    return this.#store.limits
   }
 
   async put(key: string, value: Uint8Array): Promise<void> {

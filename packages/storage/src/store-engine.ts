@@ -1,5 +1,5 @@
 import type { Engine, WriteOperation } from './engine.ts'
-import type { Entry, ListOptions, ScanRange, Store } from './store.ts'
+import type { Entry, ListOptions, ScanRange, Store, StoreLimits } from './store.ts'
 
 /** How a store of this package tells the engine below it, when it adds nothing to that engine but transactions. */
 export const ENGINE_BELOW = Symbol('engine below')
@@ -22,6 +22,7 @@ export function storeEngine(store: Store): Engine {
   const below = engineBelow(store)
   if (below === undefined) return new StoreEngine(store)
   const engine: Engine = {
+    limits: below.limits,
     get: (key) => below.get(key),
     getMany: (keys) => below.getMany(keys),
     scan: (range) => below.scan(range),
@@ -37,6 +38,10 @@ class StoreEngine implements Engine {
 
   constructor(store: Store) {
     this.#store = store
+  }
+
+  get limits(): StoreLimits | undefined {
+    return this.#store.limits
   }
 
   get(key: string): Promise<Uint8Array | undefined> {

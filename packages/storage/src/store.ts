@@ -61,9 +61,11 @@ export interface Transaction extends Reader {
 export interface StoreLimits {
   /** Longest value, bytes. */
   readonly valueBytes: number
+  /** Keys and values of one commit together, bytes. */
+  readonly commitBytes: number
   /**
-   * Bytes of keys and values that one request to the storage takes. A commit may need more, and then costs more than
-   * one; commits written together should stay below.
+   * Keys and values that one request to the storage takes, bytes. A commit may need more, which costs more than one
+   * request; commits that are written together had better stay below.
    */
   readonly groupBytes: number
 }

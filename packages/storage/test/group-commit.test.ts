@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { type CommitHooks, type Engine, memoryEngine, optimisticStore, type WriteOperation } from '../src/index.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -62,6 +62,56 @@ test('maxGroup splits a queue', async () => {
   }
   await Promise.all(puts)
   expect(writes.map(({ operations }) => operations.length)).toEqual([2, 2, 1])
+})
+
+describe('limits of an engine', () => {
+  const limits = { valueBytes: 1000, commitBytes: 3000, groupBytes: 2000 }
+
+  test('a group stays below what one request takes, and a commit above it goes alone', async () => {
+    const { engine, writes } = gatedEngine()
+    const store = optimisticStore({ ...engine, limits })
+    expect(store.limits).toEqual(limits)
+    const large = await store.begin()
+    for (const key of ['l1', 'l2', 'l3']) await large.put(key, new Uint8Array(900))
+    const all = [
+      ...['a', 'b', 'c'].map((key) => store.put(key, new Uint8Array(800))),
+      large.commit(),
+      store.put('d', new Uint8Array(800)),
+    ]
+    for (let i = 0; i < 4; i++) {
+      await turn()
+      await turn()
+      await writes[i]!.finish()
+    }
+    await Promise.all(all)
+    expect(writes.map(({ operations }) => operations.map(({ key }) => key))).toEqual([
+      ['a', 'b'],
+      ['c'],
+      ['l1', 'l2', 'l3'],
+      ['d'],
+    ])
+  })
+
+  test('what is too large is refused alone, and the rest of its turn is written', async () => {
+    const { engine, writes } = gatedEngine()
+    const store = optimisticStore({ ...engine, limits })
+    const large = await store.begin()
+    await large.get('a')
+    for (const key of ['l1', 'l2', 'l3', 'l4']) await large.put(key, new Uint8Array(900))
+    const outcomes = Promise.allSettled([
+      store.put('a', bytes('1')),
+      store.put('long', new Uint8Array(1001)),
+      large.commit(),
+      store.put('b', bytes('1')),
+    ])
+    await turn()
+    await turn()
+    await writes[0]!.finish()
+    expect((await outcomes).map((outcome) => (outcome.status === 'rejected' ? outcome.reason.code : 'stored'))).toEqual(
+      ['stored', 'STORAGE_TOO_LARGE', 'STORAGE_TOO_LARGE', 'stored'],
+    )
+    expect(writes.flatMap(({ operations }) => operations.map(({ key }) => key))).toEqual(['a', 'b'])
+  })
 })
 
 test('a group over 8 MiB takes no more commits', async () => {

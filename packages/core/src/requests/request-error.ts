@@ -31,6 +31,8 @@ export function clientError(error: unknown, authenticated: boolean, log: Log, re
   log.error('request failed', { request: requestId, code, error: text })
   if (unavailable.has(code as string))
     return refusal('CORE_UNAVAILABLE', 'storage is unavailable', authenticated, error)
+  if (code === 'STORAGE_TOO_LARGE')
+    return refusal('CORE_INVALID_REQUEST', 'the write is larger than the storage can hold', authenticated, error)
   return refusal('CORE_INTERNAL', 'internal error', authenticated, error)
 }
 

@@ -8,6 +8,8 @@ export type ComplianceTest = (name: string, body: () => Promise<void>) => unknow
 export interface StoreFixture {
   /** Empty. */
   store: Store
+  /** Opens the same data beside `store`, as another process would. Leave out when only one at a time can. */
+  beside?(): Promise<Store>
   /** Opens the same data again after `store.close()`. Leave out when the data does not outlive the store. */
   reopen?(): Promise<Store>
   /** Called after each test; closes what is still open. */

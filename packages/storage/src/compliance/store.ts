@@ -1,3 +1,4 @@
+import { anomalies } from './anomalies.ts'
 import { closing } from './closing.ts'
 import type { ComplianceTest, StoreFixture, StoreTest } from './fixture.ts'
 import { keys } from './keys.ts'
@@ -27,5 +28,6 @@ export function storeCompliance(options: StoreComplianceOptions): void {
       }
     })
   }
-  for (const part of [points, keys, values, lists, scans, transactionLife, isolation, concurrency, closing]) part(test)
+  for (const part of [points, keys, values, lists, scans, transactionLife, isolation, concurrency, anomalies, closing])
+    part(test)
 }
