@@ -93,12 +93,14 @@ export async function openLedStorage(
       const { held, over } = lead
       lead = undefined
       const written = storage
+      // First of all: from here on the fence refuses what this node would still write, and the next leader need not wait until this node has opened
+      // what it reads.
+      await quietly('releasing the leader lock', () => held.release())
       try {
         await swap(physical, false)
       } finally {
         await quietly('closing the storage', () => written.close())
         await quietly('closing the fenced storage', over && (() => over.close()))
-        await quietly('releasing the leader lock', () => held.release())
       }
     },
     async close() {
