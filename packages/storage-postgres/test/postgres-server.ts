@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { chown, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -19,6 +19,9 @@ export interface PostgresServer {
   kill(signal: 'SIGINT' | 'SIGQUIT' | 'SIGKILL'): Promise<void>
   /** Starts it again on the same data. */
   start(): Promise<void>
+  /** SIGSTOP to all of its processes: connections stay open, and nothing is answered or written. */
+  pause(): void
+  resume(): void
   /** Stops the server and removes its data. */
   stop(): Promise<void>
 }
@@ -112,6 +115,8 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
       return server.pid!
     },
     start,
+    pause: () => signalAll(server.pid!, 'SIGSTOP'),
+    resume: () => signalAll(server.pid!, 'SIGCONT'),
     async kill(signal) {
       server.kill(signal)
       await exited
@@ -134,6 +139,12 @@ function unprivilegedUser(): { uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined
   const id = (flag: string) => Number(execFileSync('id', [flag, 'nobody'], { encoding: 'utf8' }))
   return { uid: id('-u'), gid: id('-g') }
+}
+
+function signalAll(pid: number, signal: NodeJS.Signals): void {
+  process.kill(pid, signal)
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
+  for (const child of children) process.kill(Number(child), signal)
 }
 
 /** Resolves when nobody is attached to the shared memory that the file names. */

@@ -1,14 +1,11 @@
 // What a store and a leader lock do while the server, its disk or the way to it is in trouble, and after it.
-import { execFileSync } from 'node:child_process'
-import { chown, mkdir, mkdtemp, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Store } from '@lockstep/storage'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { type PostgresStoreOptions, postgresLeaderLock, postgresStore } from '../src/index.ts'
 import { faultProxy } from './fault-proxy.ts'
 import { type PostgresServer, type PostgresServerOptions, postgresBinaries, startPostgres } from './postgres-server.ts'
+import { smallDisk } from './small-disk.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 
@@ -283,20 +280,10 @@ describe.skipIf(postgresBinaries() === undefined)('with a PostgreSQL in trouble'
     })
 
     test('a full disk: named, nothing half written, reads go on, and writes once there is room', async () => {
-      const directory = await mkdtemp(join(tmpdir(), 'lockstep-small-'))
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m,mode=1777', 'tmpfs', directory])
-      onTestFinished(async () => {
-        execFileSync('umount', ['--lazy', directory])
-        await rm(directory, { recursive: true, force: true })
-      })
       const server = await ownServer()
       const admin = await connect(server)
-      const space = join(directory, 'space')
-      await mkdir(space)
-      const { uid, gid } = await stat(server.connection.host)
-      await chown(space, uid, gid)
-      await admin.query(`CREATE TABLESPACE small LOCATION '${space}'`)
-      await admin.query('ALTER DATABASE postgres SET default_tablespace = small')
+      const disk = await smallDisk(server, admin, 2)
+      onTestFinished(() => disk.remove())
       const store = await openStore({ connection: server.connection })
       let stored = 0
       let failure: unknown = 'done'
@@ -311,7 +298,7 @@ describe.skipIf(postgresBinaries() === undefined)('with a PostgreSQL in trouble'
       expect(stored).toBeGreaterThan(0)
       for (const prefix of ['a/', 'b/']) expect(await store.list(prefix)).toHaveLength(stored)
       expect(await outcome(store.put('c', new Uint8Array(1_500_000)))).toEqual(unavailable('53100'))
-      execFileSync('mount', ['-o', 'remount,size=64m', directory])
+      disk.grow(64)
       await store.put('c', new Uint8Array(1_500_000))
       expect((await store.get('c'))?.byteLength).toBe(1_500_000)
     })
