@@ -36,9 +36,14 @@ export async function startServer(config: ServerConfig, buildCore: BuildCore, lo
     throw startupError(ofStorage ? `storage "${config.storage.type}"` : 'core', error)
   }
   const apps: HttpApp[] = []
+  // What a listener demands was demanded by the standby that forwards.
+  const maxRequestSize = Math.max(...config.listeners.map((listener) => listener.maxRequestSize))
+  const forwarded = await httpApp(core, log.named('http'), { maxRequestSize })
+  core.serveForwarded?.(forwarded.dispatch)
   const undo = async () => {
     await Promise.all(apps.map((app) => app.close(0)))
     await core.close()
+    await forwarded.close(0)
   }
   try {
     for (const [index, listener] of config.listeners.entries()) {
@@ -46,7 +51,6 @@ export async function startServer(config: ServerConfig, buildCore: BuildCore, lo
       apps.push(app)
       await listen(app, listener)
     }
-    core.serveForwarded?.(apps[0]!.dispatch)
     if (config.pidFile !== undefined) await writePidFile(config.pidFile)
   } catch (error) {
     await undo()
@@ -74,6 +78,7 @@ export async function startServer(config: ServerConfig, buildCore: BuildCore, lo
       closing ??= (async () => {
         await Promise.all(apps.map((app) => app.close(limitMs)))
         await core.close()
+        await forwarded.close(0)
         if (config.pidFile !== undefined) await rm(config.pidFile, { force: true })
       })()
       return closing

@@ -10,6 +10,7 @@ import { CoreError, type CoreRequest, type CoreResponse } from './contracts.ts'
 import { type ClusterNode, clusterNode, type ServeForwarded } from './ha/cluster-node.ts'
 import { haStatus } from './ha/ha-status.ts'
 import type { ForwardedAnswer, ForwardedRequest } from './ha/http.ts'
+import { storedStatus } from './ha/stored-status.ts'
 import type { NodeAbout } from './ha/wire.ts'
 import { type MetricsSnapshot, meter } from './metrics/meter.ts'
 import { nodeMetrics } from './metrics/node-metrics.ts'
@@ -21,9 +22,9 @@ import { type GenerateAction, type GenerateRoot, generateRoot } from './seal-lif
 import { parseInitialize } from './seal-life-cycle/initialize.ts'
 import { type LifeCycle, lifeCycle } from './seal-life-cycle/life-cycle.ts'
 import { nodeRegistry } from './seal-life-cycle/node-registry.ts'
+import { type NodeSealsOptions, nodeSeals } from './seal-life-cycle/node-seals.ts'
 import type { RekeyAction } from './seal-life-cycle/rekey.ts'
 import { rekeying } from './seal-life-cycle/rekeying.ts'
-import { type NodeSealsOptions, nodeSeals } from './seal-life-cycle/node-seals.ts'
 import type { Services, Unsealed } from './seal-life-cycle/services.ts'
 import type { RekeyTarget } from './seal-life-cycle/share-backup.ts'
 import type { ServiceComponents, ServiceOptions } from './services/components.ts'
@@ -105,7 +106,9 @@ export interface Core {
   /** Whether requests are the active node's to answer: pass them to `forward` then, all but those about this node. */
   standsBy(): boolean
   /** See `ForwardingClient`. */
-  forward(request: ForwardedRequest): Promise<ForwardedAnswer | { redirect: string }>
+  forward(request: ForwardedRequest, options?: { holdMs?: number }): Promise<ForwardedAnswer | { redirect: string }>
+  /** `data` of a replication status path as this node finds it stored, for when the active node cannot be asked; else undefined. */
+  storedStatus(path: string): Promise<Record<string, unknown> | undefined>
   /** What answers requests that standbys forward to this node. It rejects with CORE_STANDBY when it did nothing. */
   serveForwarded(serve: ServeForwarded): void
   reload(): Promise<void>
@@ -287,9 +290,9 @@ export async function createCore(components: CoreComponents, options: CoreOption
     clusterNode(
       {
         ...{ lock, clock, log, listener: components.listener },
-        ...{ standsBy: cycle.standsBy, unsealed: cycle.unsealed, modes: shownModes },
+        ...{ standsBy: cycle.standsBy, serves: cycle.serves, unsealed: cycle.unsealed, modes: shownModes },
       },
-      { about, forwarding: options.requestForwarding ?? true },
+      { about, forwarding: options.requestForwarding ?? true, meter: counts },
     )
   const metrics = nodeMetrics({
     ...{ meter: counts, clock, state: cycle.state, modes: roleModes },
@@ -370,6 +373,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
           echo_duration_ms: Math.round(upstream?.roundTripMs ?? 0),
           clock_skew_ms: Math.round(upstream?.clockSkewMs ?? 0),
           replication_primary_canary_age_ms: Math.round(upstream?.canaryAgeMs ?? 0),
+          ...(cycle.standsBy() ? node?.health() : undefined),
         },
       }
     },
@@ -397,10 +401,11 @@ export async function createCore(components: CoreComponents, options: CoreOption
       await cycle.services()?.reopenLogs?.()
     },
     standsBy: cycle.standsBy,
-    forward(request) {
+    forward(request, options) {
       if (node === undefined) throw new CoreError('CORE_INTERNAL', 'without a leader lock there is no standby')
-      return node.forward(request)
+      return node.forward(request, options)
     },
+    storedStatus: async (path) => storedStatus(active().barrier, path),
     serveForwarded: (serve) => node?.serve(serve),
     async close() {
       await registry?.stop()

@@ -50,7 +50,9 @@ export interface ServerCore {
   /** Whether requests are another node's to answer, all but those about this node: `forward` takes them. Default: never. */
   standsBy?(): boolean
   /** The active node's answer, or the URL of the active node. */
-  forward?(request: ForwardedRequest): Promise<ForwardedAnswer | { redirect: string }>
+  forward?(request: ForwardedRequest, options?: { holdMs?: number }): Promise<ForwardedAnswer | { redirect: string }>
+  /** `data` of a replication status path as stored, for when the active node cannot be asked; undefined for any other path. */
+  storedStatus?(path: string): Promise<Record<string, unknown> | undefined>
   /** To be told what answers requests that standbys forward to this node; it rejects with CORE_STANDBY when it did nothing. */
   serveForwarded?(serve: ServeForwarded): void
   close(): Promise<void>

@@ -1,10 +1,13 @@
 /** On a standby: which requests are this node's own, and how all others reach the active node. */
-import { type ForwardedAnswer, HTTP_LIMITS } from '@lockstep/core'
+import { randomUUID } from 'node:crypto'
+import { type ForwardedAnswer, type ForwardedRequest, HTTP_LIMITS } from '@lockstep/core'
 import { errorCode } from './error-reply.ts'
 import type { Exchange, RouteContext, Serve } from './exchange.ts'
 import { endToEnd } from './forwarded-exchange.ts'
 import { HttpError } from './http-error.ts'
 import { readBody } from './json-body.ts'
+import { stringifyJson } from './json-number.ts'
+import { STATUS_PATHS } from './status-paths.ts'
 
 /** About this node, whoever leads. */
 const OWN: ReadonlySet<string> = new Set([
@@ -17,16 +20,22 @@ const OWN: ReadonlySet<string> = new Set([
   'sys/step-down',
   'sys/unseal',
 ])
+const NO_BODY = new Uint8Array()
 /** Bodies of any size, which are streamed. */
 const STREAMED = /^sys\/storage\/(?:raft\/)?snapshot/
 
 /** What is served for a request on a standby; undefined for what the node answers as ever. */
-export function onStandby(context: RouteContext, { path }: Exchange): Serve | undefined {
+export function onStandby(context: RouteContext, exchange: Exchange): Serve | undefined {
+  const { path } = exchange
   if (!path.startsWith('/v1/')) return undefined
   const name = path.slice('/v1/'.length)
   if (name === 'sys/seal') return refuseToSeal
   if (name === 'sys/step-down') return (exchange) => steppedDown(context, exchange)
   if (OWN.has(name)) return undefined
+  if (STATUS_PATHS.has(name) && exchange.request.method === 'GET') {
+    // This listener's own rule decides, not the active node's.
+    return context.disableReplicationStatus ? undefined : (exchange) => status(context, exchange, name)
+  }
   if (STREAMED.test(name)) return (exchange) => redirect(context, exchange)
   return (exchange) => forward(context, exchange)
 }
@@ -43,19 +52,33 @@ function steppedDown({ reply }: RouteContext, { request, response, echo }: Excha
   reply.json(response, 204, '', echo)
 }
 
+/** As the active node tells it, or with what is stored where that is out of reach: a standby answers in any case. */
+async function status(context: RouteContext, exchange: Exchange, name: string): Promise<void> {
+  const { core, reply } = context
+  const outcome = await core.forward!(forwardable(exchange, NO_BODY), { holdMs: 0 }).catch(() => undefined)
+  if (outcome !== undefined && !('redirect' in outcome)) return write(context, exchange, outcome)
+  const data = (await core.storedStatus?.(name)) ?? null
+  const envelope = { request_id: randomUUID(), lease_id: '', renewable: false, lease_duration: 0, data }
+  const body = { ...envelope, wrap_info: null, warnings: null, auth: null }
+  reply.json(exchange.response, 200, `${stringifyJson(body)}\n`, exchange.echo)
+}
+
 async function forward(context: RouteContext, exchange: Exchange): Promise<void> {
   const { request } = exchange
   const { headers } = request
   if ((headers['x-vault-no-request-forwarding'] ?? '') !== '') return redirect(context, exchange)
   if (Number(headers['content-length'] ?? 0) > HTTP_LIMITS.bodyBytes) return redirect(context, exchange)
   const body = await readBody(request, context.maxRequestSize)
-  const { remoteAddress, remotePort, deadline } = exchange
-  const outcome = await context.core.forward!({
-    ...{ method: request.method!, url: request.url!, headers: endToEnd(request.rawHeaders), body },
-    ...{ remoteAddress, remotePort, deadline },
-  })
+  const outcome = await context.core.forward!(forwardable(exchange, body))
   if ('redirect' in outcome) return redirect(context, exchange, outcome.redirect)
   write(context, exchange, outcome)
+}
+
+function forwardable({ request, remoteAddress, remotePort, deadline }: Exchange, body: Uint8Array): ForwardedRequest {
+  return {
+    ...{ method: request.method!, url: request.url!, headers: endToEnd(request.rawHeaders), body },
+    ...{ remoteAddress, remotePort, deadline },
+  }
 }
 
 function write({ reply }: RouteContext, { response }: Exchange, { status, headers, body }: ForwardedAnswer): void {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { ClusterListener } from '@lockstep/replication-transport'
 import type { LeaderLock } from '@lockstep/storage'
 import { type Clock, CoreError, type Log } from '../contracts.ts'
+import type { Meter } from '../metrics/meter.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
 import { periodicWork } from '../services/periodic-work.ts'
 import { encodeAdvertisement } from './advertisement.ts'
@@ -22,12 +23,13 @@ export interface ClusterNode {
   /** Of another node that leads. */
   leader(): Promise<Leader | undefined>
   /** See `ForwardingClient`. Where this node leads meanwhile, its own answer. */
-  forward(request: ForwardedRequest): Promise<ForwardedAnswer | { redirect: string }>
+  forward(request: ForwardedRequest, options?: { holdMs?: number }): Promise<ForwardedAnswer | { redirect: string }>
   /** What answers requests of standbys; until it is given they are told that this node is not active yet. */
   serve(handle: ServeForwarded): void
   /** While this node leads. */
   echoes(): StandbyEcho[]
-  lastEcho(): number
+  /** What `sys/health` of a standby adds: whether the active node has answered within the last echoes. */
+  health(): Record<string, unknown>
   stop(): Promise<void>
 }
 
@@ -35,6 +37,8 @@ export interface ClusterNodeComponents {
   lock: Pick<LeaderLock, 'holder'>
   listener: Pick<ClusterListener, 'register'>
   standsBy(): boolean
+  /** Whether this node leads and takes requests. */
+  serves(): boolean
   /** Undefined while sealed. */
   unsealed(): Unsealed | undefined
   modes(): Promise<{ performance: string; dr: string }>
@@ -46,21 +50,24 @@ export interface ClusterNodeOptions {
   about: NodeAbout
   /** False: requests are always redirected, to this node and by it. */
   forwarding: boolean
+  meter?: Meter
 }
 
 const KEEP_MS = 1000
+/** Two echoes and some patience. */
+const HEALTHY_MS = 15_000
 
 export function clusterNode(components: ClusterNodeComponents, options: ClusterNodeOptions): ClusterNode {
-  const { lock, listener, standsBy, unsealed, modes, clock, log } = components
-  const { about, forwarding } = options
+  const { lock, listener, standsBy, serves, unsealed, modes, clock, log } = components
+  const { about, forwarding, meter } = options
   let own = ''
   let server: ForwardingServer | undefined
-  let handle: ServeForwarded = async () => {
+  const notActive: ServeForwarded = async () => {
     throw new CoreError('CORE_STANDBY', 'Vault is in standby mode')
   }
+  let handle = notActive
   const watch = leaderWatch({ lock, unsealed, isOwn: (term) => term === own, clock, log })
-  const serve: ServeForwarded = (request) => handle(request)
-  const client = forwardingClient({ watch, about, standsBy, here: serve, clock, log })
+  const client = forwardingClient({ watch, about, standsBy, here: (request) => handle(request), clock, log, meter })
   const stopKeeping = periodicWork(
     log,
     async () => {
@@ -76,6 +83,7 @@ export function clusterNode(components: ClusterNodeComponents, options: ClusterN
       client.close('this node leads')
       own = randomUUID()
       const trust = await ensureNodeTrust(keys.barrier, clock.now())
+      const serve: ServeForwarded = (request) => (serves() ? handle(request) : notActive(request))
       const components = { listener, trust, handle: serve, modes, clock, log }
       const opened = forwarding ? await forwardingServer(components, { term: own }) : undefined
       server = opened
@@ -92,8 +100,8 @@ export function clusterNode(components: ClusterNodeComponents, options: ClusterN
       }
     },
     leader: () => watch.current(),
-    async forward(request) {
-      if (forwarding) return client.forward(request)
+    async forward(request, forwardOptions) {
+      if (forwarding) return client.forward(request, forwardOptions)
       const leader = await watch.current()
       if (leader === undefined) throw new CoreError('CORE_STANDBY', NO_LEADER)
       return { redirect: leader.apiAddress }
@@ -102,7 +110,14 @@ export function clusterNode(components: ClusterNodeComponents, options: ClusterN
       handle = next
     },
     echoes: () => server?.echoes() ?? [],
-    lastEcho: client.lastEcho,
+    health() {
+      const last = client.lastEcho()
+      const age = clock.now() - last
+      return {
+        ha_connection_healthy: last !== 0 && age < HEALTHY_MS,
+        ...(last === 0 ? {} : { last_request_forwarding_heartbeat_ms: Math.max(0, age) }),
+      }
+    },
     async stop() {
       await stopKeeping()
       client.close('this node is closing')

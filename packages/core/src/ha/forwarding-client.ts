@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { activeNodeName, type IssuedCertificate, issueStandby } from '@lockstep/bootstrap'
 import { ALPN, dialCluster } from '@lockstep/replication-transport'
 import { type Clock, CoreError, type Log } from '../contracts.ts'
+import type { Meter } from '../metrics/meter.ts'
 import { type ForwardingLink, forwardingLink, type Outcome } from './forwarding-link.ts'
 import { type ForwardedAnswer, type ForwardedRequest, HTTP_LIMITS } from './http.ts'
 import type { Leader, LeaderWatch } from './leader-watch.ts'
@@ -15,7 +16,7 @@ export interface ForwardingClient {
    * CORE_STANDBY when nobody leads for a while (nothing was done), CORE_UNAVAILABLE when too many requests wait or the answer was lost.
    * A request is sent twice only when the node it was sent to first surely did nothing.
    */
-  forward(request: ForwardedRequest): Promise<ForwardedAnswer | { redirect: string }>
+  forward(request: ForwardedRequest, options?: ForwardOptions): Promise<ForwardedAnswer | { redirect: string }>
   /** To be called every so often while the node stands by: keeps a connection ready, and gives up those to a former leader. */
   keep(): Promise<void>
   /** ms since the epoch of the last echo that was answered; 0 = none since the node stands by. */
@@ -34,6 +35,7 @@ export interface ForwardingClientComponents {
   dial?: typeof dialCluster
   clock: Clock
   log: Log
+  meter?: Meter | undefined
 }
 
 export const NO_LEADER = 'local node not active but active cluster node not found'
@@ -53,17 +55,15 @@ const ECHO_MS = 5000
 const SILENCE_MS = 20_000
 /** Between two looks for somebody who leads, while a request is held. */
 const PAUSE_MS = 100
+const HOLD_MS = 5000
 
-export interface ForwardingClientOptions {
-  /** How long a request waits for a node that leads, ms. Default 5000. */
+export interface ForwardOptions {
+  /** How long the request waits for a node that leads, ms. Default 5000. */
   holdMs?: number
 }
 
-export function forwardingClient(
-  components: ForwardingClientComponents,
-  { holdMs = 5000 }: ForwardingClientOptions = {},
-): ForwardingClient {
-  const { watch, about, standsBy, here, clock, log, dial = dialCluster } = components
+export function forwardingClient(components: ForwardingClientComponents): ForwardingClient {
+  const { watch, about, standsBy, here, clock, log, meter, dial = dialCluster } = components
   const id = randomUUID()
   let links: ForwardingLink[] = []
   /** Whose links they are. */
@@ -152,21 +152,25 @@ export function forwardingClient(
   }
 
   /** What is open leads to the node last heard of; that it leads no longer shows within a second, or when it says so. */
-  async function leaderNow(fresh: boolean): Promise<Leader | undefined> {
-    if (!fresh && known !== undefined && links.some((link) => link.open)) return known
-    known = await watch.current(fresh ? { maxAgeMs: 0 } : {})
+  async function leaderNow(since?: number): Promise<Leader | undefined> {
+    if (since === undefined && known !== undefined && links.some((link) => link.open)) return known
+    known = await watch.current(since === undefined ? {} : { since })
     return known
   }
 
-  async function send(request: ForwardedRequest): Promise<ForwardedAnswer | { redirect: string }> {
+  async function send(
+    request: ForwardedRequest,
+    { holdMs = HOLD_MS }: ForwardOptions,
+  ): Promise<ForwardedAnswer | { redirect: string }> {
     const until = Math.min(clock.now() + holdMs, request.deadline)
-    for (let attempt = 0; ; attempt++) {
+    let since: number | undefined
+    for (let attempt = 0; ; attempt++, since = clock.now()) {
       if (attempt > 1) {
         if (clock.now() + PAUSE_MS >= until) throw new CoreError('CORE_STANDBY', NO_LEADER)
         await sleep(PAUSE_MS)
       }
       if (!standsBy()) return here(request)
-      const leader = await leaderNow(attempt > 0)
+      const leader = await leaderNow(since)
       if (leader === undefined) continue
       const redirect = { redirect: leader.apiAddress }
       if (leader.clusterAddress === '' || request.body.length > HTTP_LIMITS.bodyBytes) return redirect
@@ -175,8 +179,11 @@ export function forwardingClient(
         if (attempt > 0) return redirect
         continue
       }
-      const outcome: Outcome = await link.ask(FORWARD, encodeRequest(request, clock.now()))
+      const begun = clock.now()
+      const outcome: Outcome = await link.ask(FORWARD, encodeRequest(request, begun))
       if (outcome === 'not-taken') continue
+      meter?.observe('ha.rpc.client.forward', clock.now() - begun)
+      if (typeof outcome !== 'object') meter?.count('ha.rpc.client.forward.errors')
       if (outcome === 'lost') throw new CoreError('CORE_UNAVAILABLE', LOST)
       if (outcome === 'failed') throw new CoreError('CORE_INTERNAL', 'internal error')
       return parseAnswer(outcome.body)
@@ -187,11 +194,14 @@ export function forwardingClient(
     echoed.sent = clock.now()
     const of = echoed
     const outcome = await link.ask(ECHO, encodeAbout(about))
-    if (typeof outcome === 'object') of.answered = clock.now()
+    if (typeof outcome === 'object') {
+      of.answered = clock.now()
+      meter?.observe('ha.rpc.client.echo', of.answered - of.sent)
+    } else meter?.count('ha.rpc.client.echo.errors')
   }
 
   return {
-    async forward(request) {
+    async forward(request, options = {}) {
       const { length } = request.body
       if (waiting >= MAX_WAITING || waitingBytes + length > MAX_WAITING_BYTES) {
         throw new CoreError('CORE_UNAVAILABLE', BUSY)
@@ -199,7 +209,7 @@ export function forwardingClient(
       waiting++
       waitingBytes += length
       try {
-        return await send(request)
+        return await send(request, options)
       } finally {
         waiting--
         waitingBytes -= length

@@ -10,8 +10,11 @@ export interface Leader extends Advertisement {
 }
 
 export interface LeaderWatch {
-  /** Undefined when nobody leads, who leads has not said so yet, or this node itself does. Rejects when the lock cannot be asked. */
-  current(options?: { maxAgeMs?: number }): Promise<Leader | undefined>
+  /**
+   * Undefined when nobody leads, who leads has not said so yet, or this node itself does. As the lock was asked at `since` (ms since
+   * the epoch, default half a second ago) or later. Rejects when the lock cannot be asked.
+   */
+  current(options?: { since?: number }): Promise<Leader | undefined>
 }
 
 export interface LeaderWatchComponents {
@@ -28,7 +31,7 @@ const MAX_AGE_MS = 500
 
 export function leaderWatch({ lock, unsealed, isOwn, clock, log }: LeaderWatchComponents): LeaderWatch {
   let seen: { leader: Leader | undefined; at: number } | undefined
-  let looking: Promise<Leader | undefined> | undefined
+  let looking: { begun: number; result: Promise<Leader | undefined> } | undefined
   let trust: NodeTrust | undefined
   let doubted = ''
 
@@ -47,19 +50,26 @@ export function leaderWatch({ lock, unsealed, isOwn, clock, log }: LeaderWatchCo
     return undefined
   }
 
+  function begin(): { begun: number; result: Promise<Leader | undefined> } {
+    const begun = clock.now()
+    const result = look()
+      .then((leader) => {
+        seen = { leader, at: begun }
+        return leader
+      })
+      .finally(() => {
+        looking = undefined
+      })
+    looking = { begun, result }
+    return looking
+  }
+
   return {
-    current({ maxAgeMs = MAX_AGE_MS } = {}) {
-      if (seen !== undefined && clock.now() - seen.at < maxAgeMs) return Promise.resolve(seen.leader)
-      const begun = clock.now()
-      looking ??= look()
-        .then((leader) => {
-          seen = { leader, at: begun }
-          return leader
-        })
-        .finally(() => {
-          looking = undefined
-        })
-      return looking
+    async current({ since = clock.now() - MAX_AGE_MS } = {}) {
+      if (seen !== undefined && seen.at >= since) return seen.leader
+      // One look at a time: the lock may be asked slowly.
+      if (looking !== undefined && looking.begun < since) await looking.result.catch(() => {})
+      return (looking ?? begin()).result
     },
   }
 }

@@ -16,6 +16,11 @@ export const CATALOG = {
   'core.replication.build_progress': ['gauge', 'Keys that a running reindex has looked at.'],
   'core.replication.build_total': ['gauge', 'Keys that a running reindex has to look at.'],
 
+  'ha.rpc.client.forward': ['summary', 'ms until the active node had answered a request that this standby forwarded.'],
+  'ha.rpc.client.forward.errors': ['counter', 'Forwarded requests whose answer was lost.'],
+  'ha.rpc.client.echo': ['summary', 'ms until the active node had answered an echo of this standby.'],
+  'ha.rpc.client.echo.errors': ['counter', 'Echoes without an answer.'],
+
   'logshipper.buffer.length': ['gauge', 'Records of the log that are kept.'],
   'logshipper.buffer.size': ['gauge', 'Bytes of the log that are kept.'],
   'logshipper.buffer.max_size': ['gauge', 'Cap of the log, bytes.'],

@@ -39,6 +39,8 @@ export interface LifeCycle {
   services(): Services | undefined
   /** Whether requests are another node's: of an unsealed node with a leader lock, unless it leads and serves. */
   standsBy(): boolean
+  /** Whether the node leads and its services take requests. Of a node with a leader lock only. */
+  serves(): boolean
   activeSince(): number
   /** Undefined until initialised. */
   sealConfig(): Promise<SealConfig | undefined>
@@ -280,6 +282,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
 
   async function doSeal(): Promise<void> {
     campaign?.abort(sealed())
+    if (lead !== undefined) lead.serving = false
     try {
       await stop(sealed())
     } finally {
@@ -423,6 +426,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     store: () => storage.store,
     services: () => services,
     standsBy: () => lock !== undefined && keys.present && !lead?.serving,
+    serves: () => lead?.serving === true,
     activeSince: () => activeSince,
     async sealConfig() {
       await follow()

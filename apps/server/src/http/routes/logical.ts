@@ -11,13 +11,9 @@ import { LIST_METHOD } from '../list-verb.ts'
 import { parseBool } from '../parse-bool.ts'
 import { clientToken, namespaceOf, wrapFormat, wrapTtl } from '../request-headers.ts'
 import { redirected } from '../standby.ts'
+import { STATUS_PATHS } from '../status-paths.ts'
 
 const PREFIX = '/v1/'
-const STATUS_PATHS = new Set([
-  'sys/replication/status',
-  'sys/replication/performance/status',
-  'sys/replication/dr/status',
-])
 
 export function logicalRoutes(app: FastifyInstance, context: RouteContext): void {
   const serve: Serve = async (exchange) => {
