@@ -61,6 +61,8 @@ export interface Node {
   role: Role
   /** Takes writes of clients: not while its role changes. */
   serving: boolean
+  /** What its role runs has started: only then can the role be changed. */
+  started: boolean
   follower: FollowHandle | undefined
   followedKind: LinkKind | undefined
 }
@@ -351,6 +353,7 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
       members: new Map(),
       role,
       serving: true,
+      started: false,
       follower: undefined,
       followedKind: undefined,
     }
@@ -396,6 +399,7 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
         }
       })
       await startRoles(at)
+      at.started = true
       kernel.trace(`${name} up at ${head.epoch}/${head.index} ${at.modes.performance} ${at.modes.dr}`)
       await dropOrphans(at)
     },
@@ -523,7 +527,7 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
     async changeRole(change) {
       const at = current()
       // As in `core`: one at a time.
-      if (!at.serving) throw new Error('another change of the role is under way')
+      if (!at.serving || !at.started) throw new Error('another change of the role is under way')
       at.serving = false
       await stopRoles(at)
       try {
