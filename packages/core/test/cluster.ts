@@ -42,6 +42,8 @@ export interface Node {
   readonly core: Core
   readonly store: Store
   readonly logged: string[]
+  /** `host:port` of its listener, whatever it tells others. */
+  readonly clusterEnd: string
   /** Root token by default. */
   token: string
   keys: string[]
@@ -66,7 +68,8 @@ export type Kind = 'performance' | 'dr'
 export interface NodeOptions {
   store?: Store
   clock?: { now(): number }
-  autoSeal?: AutoSeal
+  autoSeal?: AutoSeal | undefined
+  sealToMigrateFrom?: AutoSeal | undefined
   lock?: LeaderLock
   fenced?: (leadership: Leadership) => Promise<Store>
   clusterName?: string
@@ -93,7 +96,7 @@ export async function startNode(options: NodeOptions = {}): Promise<Node> {
   const core: Core = await createCore(
     {
       physical: store,
-      ...{ lock: options.lock, autoSeal: options.autoSeal },
+      ...{ lock: options.lock, autoSeal: options.autoSeal, sealToMigrateFrom: options.sealToMigrateFrom },
       ...(options.fenced === undefined ? {} : { fenced: options.fenced }),
       factories: options.factories ?? {
         secret: new Map([
@@ -122,7 +125,7 @@ export async function startNode(options: NodeOptions = {}): Promise<Node> {
   let closed = false
 
   const node: Node = {
-    ...{ core, store, logged },
+    ...{ core, store, logged, clusterEnd: `127.0.0.1:${listener.address.port}` },
     token: '',
     keys: [],
     async ask(operation, path, data = {}, { token = node.token, headers } = {}) {

@@ -2,12 +2,15 @@
  * A cluster of several nodes in one process: one memory store and one leader lock. A leader's writes are fenced by its leadership: those
  * under way when it ends are over before the next one begins, as a real storage sees to.
  */
+import { type FaultProxy, faultProxy } from '@lockstep/dev-env'
 import { type MemoryLeaderLock, memoryLeaderLock, memoryStore, StorageError, type Store } from '@lockstep/storage'
 import { type Answer, type Node, type NodeOptions, startNode, waitFor } from '../cluster.ts'
 import { interceptedWrites } from '../intercepted-writes.ts'
 
 export interface HaNode extends Node {
   readonly name: string
+  /** Before its cluster port, when asked for. */
+  readonly proxy: FaultProxy | undefined
   /** Nothing of it reaches the storage any more, its lock is free and its cluster port closed. */
   kill(): Promise<void>
 }
@@ -27,8 +30,13 @@ export interface HaCluster {
   close(): Promise<void>
 }
 
+export interface HaClusterOptions extends Partial<NodeOptions> {
+  /** Others reach each node's cluster port through a proxy of its own. Default false. */
+  proxied?: boolean
+}
+
 /** Initialised, every node unsealed. */
-export async function haCluster(name: string, count: number, options: Partial<NodeOptions> = {}): Promise<HaCluster> {
+export async function haCluster(name: string, count: number, options: HaClusterOptions = {}): Promise<HaCluster> {
   const store = memoryStore()
   const lock = memoryLeaderLock()
   const writing = new Set<Promise<unknown>>()
@@ -88,8 +96,9 @@ export async function haCluster(name: string, count: number, options: Partial<No
 async function startHaNode(
   name: string,
   { store, lock, writing }: { store: Store; lock: MemoryLeaderLock; writing: Set<Promise<unknown>> },
-  options: Partial<NodeOptions>,
+  { proxied = false, ...options }: HaClusterOptions,
 ): Promise<HaNode> {
+  const proxy = proxied ? await faultProxy() : undefined
   let dead = false
   let token: bigint | undefined
   const own = interceptedWrites(store, async (write) => {
@@ -104,6 +113,7 @@ async function startHaNode(
   })
   const node = await startNode({
     ...options,
+    ...(proxy === undefined ? {} : { core: { ...options.core, clusterAddress: `https://${proxy.address}` } }),
     store: own,
     lock: {
       holder: () => lock.holder(),
@@ -126,8 +136,14 @@ async function startHaNode(
       return { ...fenced, close: async () => {} }
     },
   })
+  proxy?.to(node.clusterEnd)
+  const { close } = node
   return Object.assign(node, {
-    name,
+    ...{ name, proxy },
+    async close() {
+      await proxy?.close()
+      await close()
+    },
     async kill() {
       dead = true
       if (token !== undefined) lock.revoke()

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { KEYS_CHANGED } from '../../src/seal-life-cycle/poison-pill.ts'
 import { activationToken, generate, inSync, type Kind, link, type Node, waitFor } from '../cluster.ts'
-import { type HaCluster, type HaNode, haCluster, writer } from './ha-cluster.ts'
+import { type HaCluster, type HaClusterOptions, type HaNode, haCluster, writer } from './ha-cluster.ts'
 
 const clusters: HaCluster[] = []
 afterEach(async () => {
@@ -14,8 +14,13 @@ const started = async (...args: Parameters<typeof haCluster>): Promise<HaCluster
   return cluster
 }
 
-async function primaryOf(name: string, count: number, kinds: readonly Kind[]): Promise<HaCluster> {
-  const cluster = await started(name, count)
+async function primaryOf(
+  name: string,
+  count: number,
+  kinds: readonly Kind[],
+  options: HaClusterOptions = {},
+): Promise<HaCluster> {
+  const cluster = await started(name, count, options)
   const active = await cluster.active()
   await active.ask('update', 'sys/mounts/kv', { type: 'kv' })
   for (let n = 0; n < 20; n++) await active.ask('update', `kv/before/${n}`, { n })
@@ -228,3 +233,76 @@ test('promotion, demotion and disabling: the other nodes follow without a restar
   await last.change('sys/replication/dr/primary/disable')
   for (const node of secondary.nodes) expect((await health(node)).dr).toBe('disabled')
 })
+
+test('an active node that falls silent is left for the one that leads in its place, without waiting for it to speak', async () => {
+  const primary = await primaryOf('primary', 2, ['performance'], { proxied: true })
+  const secondary = await started('secondary', 1)
+  await linkCluster(primary, secondary, 'performance')
+  await knowsEveryNode(primary, secondary, 'performance')
+  const old = await primary.active()
+  // Neither a reset nor a word: its connections stay open.
+  old.proxy!.set({ blackhole: true })
+  const next = await primary.revoke()
+  await next.ask('update', 'kv/by-the-next', { n: 1 })
+  const status = await waitFor('the link to the next one', async () => {
+    const shown = await (await secondary.active()).status('performance')
+    return shown.active_primary_cluster_addr === `https://${next.proxy!.address}` && shown
+  })
+  expect(status).toMatchObject({ resumed_links: 1, merkle_diffs: 1 })
+  await streams(primary, secondary, 'performance')
+  expect((await secondary.active()).logged.join()).toContain(`another node of the primary leads`)
+})
+
+interface Check {
+  kind: string
+  check: string
+  status: string
+  cause: string
+  subject: string
+  detail: string
+}
+
+test('diagnostics: a standby at the other end is no fault, and when nobody leads it says so', async () => {
+  const primary = await primaryOf('primary', 2, ['performance'])
+  const secondary = await started('secondary', 1)
+  await linkCluster(primary, secondary, 'performance')
+  await knowsEveryNode(primary, secondary, 'performance')
+  const [node] = secondary.nodes as [HaNode]
+  node.keys = (await primary.active()).keys
+  node.token = await generate(node, 'root')
+  const checks = async (): Promise<Check[]> =>
+    (await node.ask('read', 'sys/replication/diagnostics')).data!.checks as Check[]
+
+  const [standby] = await primary.standbys()
+  const { clusterEnd } = standby!
+  expect(await checks()).toContainEqual(
+    expect.objectContaining({
+      ...{ check: 'address', status: 'ok', subject: `https://${clusterEnd}` },
+      detail: 'it answers and does not lead: a standby, or sealed',
+    }),
+  )
+  expect((await checks()).filter(({ kind, status }) => kind !== '' && status !== 'ok')).toEqual([])
+
+  for (let n = 0; n < 2; n++) await (await primary.active()).ask('update', 'sys/seal').then(() => leaves(primary))
+  const found = await waitFor('the finding', async () =>
+    (await checks()).find(({ cause }) => cause === 'no_active_node'),
+  )
+  expect(found).toMatchObject({
+    ...{ check: 'address', status: 'critical' },
+    detail: 'no active node among 2 addresses: 2 answer and do not lead, 0 cannot be reached',
+  })
+  await waitFor('the error', async () =>
+    String((await node.status('performance')).last_error).includes('no active node among 2 addresses'),
+  )
+  for (const sealed of primary.nodes) await sealed.unseal()
+  await waitFor('the link', async () => (await node.status('performance')).state === 'stream-wals')
+  expect(await node.status('performance')).toMatchObject({ merkle_diffs: 1 })
+})
+
+/** Until the node that was asked to seal has, and another leads if there is one. */
+async function leaves(cluster: HaCluster): Promise<void> {
+  await waitFor('the node to be sealed', async () => {
+    const states = await Promise.all(cluster.nodes.map(async ({ core }) => (await core.health()).state))
+    return states.includes('active') || states.every((state) => state === 'sealed')
+  })
+}

@@ -122,27 +122,49 @@ const PROBE_REMEDIES: Record<string, string> = {
   busy: 'The primary has too many connections of this secondary: look for a second process with the same credentials.',
 }
 
+/** A node of the primary's cluster that answers and does not lead. */
+const STANDBY_CAUSES: readonly ProbeResult['cause'][] = ['not_served', 'alpn']
+
 /** `connected`: some address leads to a working link, so that another that does not is no emergency. */
 export function probeChecks(kind: ReplicationKind, results: readonly ProbeResult[], connected: boolean): Found[] {
+  const several = results.length > 1
   const found = results.flatMap((result): Found[] => {
     const about = { kind, subject: result.address }
     if (result.failed === '') return [ok('address', `reached: ${result.passed.join(', ')}`, about)]
+    const standsBy = several && STANDBY_CAUSES.includes(result.cause)
+    if (connected && standsBy) return [ok('address', 'it answers and does not lead: a standby, or sealed', about)]
     const before = result.passed.length === 0 ? '' : ` (after ${result.passed.join(', ')})`
     const failure: Found = {
       ...about,
       check: PROBE_CHECKS[result.failed] ?? 'address',
-      status: connected ? 'warning' : 'critical',
+      status: connected || standsBy ? 'warning' : 'critical',
       cause: result.cause,
       detail: `step ${result.failed}${before}: ${result.detail}`,
       remedy: PROBE_REMEDIES[result.cause] ?? '',
     }
     return failure.check === 'address' ? [failure] : [ok('address', 'TCP connects', about), failure]
   })
+  if (several && !connected && results.every(isNoActiveNode)) found.push(noActiveNode(kind, results))
   for (const check of ['certificate', 'protocol'] as const) {
     if (results.length > 0 && !found.some((item) => item.check === check))
       found.push(ok(check, 'as expected', { kind }))
   }
   return found
+}
+
+function isNoActiveNode({ failed, cause }: ProbeResult): boolean {
+  return failed !== '' && (PROBE_CHECKS[failed] === 'address' || STANDBY_CAUSES.includes(cause))
+}
+
+function noActiveNode(kind: ReplicationKind, results: readonly ProbeResult[]): Found {
+  const standing = results.filter(({ cause }) => STANDBY_CAUSES.includes(cause)).length
+  const away = results.length - standing
+  return {
+    ...{ kind, check: 'address', status: 'critical', cause: 'no_active_node' },
+    detail: `no active node among ${results.length} addresses: ${standing} answer and do not lead, ${away} cannot be reached`,
+    remedy:
+      "Look at the primary's nodes: sys/leader and sys/seal-status of each, and their storage. As soon as one of these leads it is found; another is named by update-primary with update_primary_addrs.",
+  }
 }
 
 /** This end's own certificates; `period` in ms since the epoch. */
