@@ -4,6 +4,7 @@
  * since the epoch unless named `ttl` (seconds). Every module that caches stored state has `invalidate(key)`, called with the
  * key relative to the module's storage view for every change that did not come from the module itself.
  */
+import type { Readable } from 'node:stream'
 import type {
   AuthGrant,
   Backend,
@@ -43,6 +44,8 @@ export interface CoreRequest {
   wrapFormat: '' | 'jwt'
   /** Absolute deadline; past it work on the request may be dropped. */
   deadline?: number
+  /** The body as it comes, of a path that takes more than JSON; `data` is empty then. Read once. */
+  body?: AsyncIterable<Uint8Array>
 }
 
 export interface WrapInfo {
@@ -91,8 +94,24 @@ export interface CoreResponse {
   /** A JSON body without envelope. */
   bare?: unknown
   raw?: { contentType: string; body: Uint8Array | string }
+  /** In place of `raw`: a body made while it is sent. To be read to its end or destroyed. */
+  stream?: BodyStream
+  /** What is left to do once the request is over, before it is answered. */
+  conclusion?: Conclusion
   /** `X-Vault-Index`: the state the answer was given in. */
   index?: string
+}
+
+export interface BodyStream {
+  contentType: string
+  body: Readable
+}
+
+/** Either is called, once. */
+export interface Conclusion {
+  run(): Promise<void>
+  /** In place of `run`, when the request has failed after all. */
+  discard(): Promise<void>
 }
 
 /** A place in a cluster's log. Epochs count promotions; a later one is after any index of an earlier one. */
@@ -124,6 +143,9 @@ export interface CoreBackendResponse extends BackendResponse {
   bare?: unknown
   /** Shown as `wrap_info` with `data` null (sys/wrapping/rewrap). */
   wrapInfo?: WrapInfo
+  stream?: BodyStream
+  /** With an empty response. */
+  conclusion?: Conclusion
 }
 
 export type CoreErrorCode =

@@ -14,6 +14,7 @@ import { storedStatus } from './ha/stored-status.ts'
 import type { NodeAbout } from './ha/wire.ts'
 import { type MetricsSnapshot, meter } from './metrics/meter.ts'
 import { nodeMetrics } from './metrics/node-metrics.ts'
+import { assertNotMigrating } from './migration/migration-lock.ts'
 import { operationTokens } from './replication/consent/operation-token.ts'
 import type { ModeWord } from './replication/manager.ts'
 import { roleRecords } from './replication/role-records.ts'
@@ -122,6 +123,7 @@ const TOKEN_LENGTH = 28
 
 export async function createCore(components: CoreComponents, options: CoreOptions): Promise<Core> {
   const { log, clock, lock, physical } = components
+  await assertNotMigrating(physical)
   let identity: ClusterIdentity | undefined
   let roles: Roles | undefined
   const counts = meter()
@@ -310,7 +312,12 @@ export async function createCore(components: CoreComponents, options: CoreOption
   }
 
   return {
-    handle: (request) => (request.path === 'sys/seal' ? handleSeal(request) : cycle.handle(request)),
+    async handle(request) {
+      if (request.path === 'sys/seal') return handleSeal(request)
+      const response = await cycle.handle(request)
+      await response.conclusion?.run()
+      return response
+    },
     initialized: async () => (await cycle.sealConfig()) !== undefined,
     async initialize(params) {
       if ((await cycle.sealConfig()) !== undefined)

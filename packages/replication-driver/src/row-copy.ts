@@ -2,13 +2,17 @@
  * The rows of a logged store as a copy of it takes them: data, Merkle index and head. The log's own rows stay behind: what is put
  * back later continues at a new place in the log, where no secondary has been, so each of them compares.
  */
-import type { Cursor } from '@lockstep/replication'
-import { DATA, decodeHead, encodeHead, HEAD, INDEX, LOG } from './layout.ts'
+import type { Cursor, PartitionId } from '@lockstep/replication'
+import { DATA, decodeHead, decodeLeaf, encodeHead, HEAD, INDEX, LOG, parseIndexKey } from './layout.ts'
 
 export const rowCopy = {
   /** Every copied row sorts before it, and no other row does. */
   before: LOG,
   head: HEAD,
+  /** Below it is the data, by logical key. */
+  data: DATA,
+  /** Below it is the Merkle index. */
+  index: INDEX,
   /** Where a logical key's value is. */
   dataRow: (key: string): string => DATA + key,
   /** Whether a row of this name is part of a copy. */
@@ -28,4 +32,14 @@ export function continuedHead(stored: Uint8Array, { epoch, index, digest }: Curs
     ...{ epoch, index, digest, bytes },
     ...{ start: index + 1, digestBeforeStart: digest, bytesBeforeStart: bytes },
   })
+}
+
+/** The Merkle leaf in an index row; undefined for any other row. Throws `REPLICATION_CORRUPT`. */
+export function copiedLeaf(
+  row: string,
+  value: Uint8Array,
+): { partition: PartitionId; keyId: Uint8Array; digest: Uint8Array } | undefined {
+  if (!row.startsWith(INDEX)) return undefined
+  const { partition, keyId } = parseIndexKey(row)
+  return { partition, keyId: Buffer.from(keyId, 'hex'), digest: decodeLeaf(value).digest }
 }

@@ -1,7 +1,17 @@
 import { reasonOf } from '../startup-error.ts'
 import { parseCommand } from './arguments.ts'
+import { migrateCommand } from './migrate-command.ts'
 import { type Surroundings, serverCommand } from './server-command.ts'
 import { USAGE, VERSION_LINE } from './usage.ts'
+
+async function failing(running: Promise<number>, code: number, { stderr }: Surroundings): Promise<number> {
+  try {
+    return await running
+  } catch (error) {
+    stderr(`lockstep: ${reasonOf(error)}\n`)
+    return code
+  }
+}
 
 /** Runs one command line (without node and script) and resolves with the exit code. */
 export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
@@ -17,11 +27,8 @@ export async function run(argv: readonly string[], around: Surroundings): Promis
       around.stderr(`lockstep: ${command.message}\n\n${USAGE}`)
       return 1
     case 'server':
-      try {
-        return await serverCommand(command.flags, around)
-      } catch (error) {
-        around.stderr(`lockstep: ${reasonOf(error)}\n`)
-        return 1
-      }
+      return failing(serverCommand(command.flags, around), 1, around)
+    case 'migrate':
+      return failing(migrateCommand(command.flags, around), 2, around)
   }
 }

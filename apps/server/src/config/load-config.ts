@@ -80,6 +80,8 @@ export async function loadConfig(
       : parseLogFormat(configuredFormat?.value ?? 'standard', `${configuredFormat?.where}: log_format`),
     defaultLeaseTtl,
     maxLeaseTtl,
+    snapshotDirectory: last((root) => root.string('snapshot_directory'))?.value || undefined,
+    maxSnapshotSize: last((root) => root.size('max_snapshot_size'))?.value,
     pidFile: last((root) => root.string('pid_file'))?.value || undefined,
     enableUnauthenticatedAccess: last(readUnauthenticated)?.value,
     dev: undefined,

@@ -13,7 +13,10 @@ export function readStorage(roots: readonly Section[], environment: Environment)
   const [block, second] = blocks
   if (block === undefined) throw new ConfigError(`no storage is configured: add storage "level" { path = "..." }`)
   if (second !== undefined) throw new ConfigError(`${second.section.where}: storage is configured more than once`)
-  const { label, section } = block
+  return readStorageBlock(block.label, block.section, environment)
+}
+
+export function readStorageBlock(label: string, section: Section, environment: Environment): StorageConfig {
   switch (label) {
     case 'level':
       return { type: 'level', path: section.string('path') || section.refuse('path', 'the path of the data directory') }

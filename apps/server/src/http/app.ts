@@ -1,6 +1,7 @@
 /** One listener's application: the gate every request passes, the routes, and the socket server they hang on. */
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, type ServerOptions as TlsServerOptions } from 'node:https'
+import type { Socket } from 'node:net'
 import type { ForwardedAnswer, ForwardedRequest, Log } from '@lockstep/core'
 import { type FastifyInstance, fastify } from 'fastify'
 import { errorCode, errorReply } from './error-reply.ts'
@@ -21,6 +22,7 @@ import { logicalRoutes } from './routes/logical.ts'
 import { metricsRoutes } from './routes/metrics.ts'
 import { rekeyRoutes } from './routes/rekey.ts'
 import { sealRoutes } from './routes/seal.ts'
+import { snapshotRoutes } from './routes/snapshot.ts'
 import type { ServerCore } from './server-core.ts'
 import { onStandby } from './standby.ts'
 import { type TrackedSockets, trackSockets } from './tracked-sockets.ts'
@@ -68,6 +70,8 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
   const pending = inFlight((response) => fail(response, new HttpError(503, 'request timed out', { close: true })))
   const address = remoteAddress(options.forwardedFor ?? NO_PROXY)
   const duration = options.maxRequestDuration ?? 90_000
+  /** Whose request may take long to arrive. */
+  const unhurried = new WeakSet<Socket>()
 
   const refusals = new WeakMap<ServerResponse, (error: unknown) => void>()
   const fail = (response: ServerResponse, error: unknown): void => {
@@ -87,6 +91,11 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
       request.exchange = exchangeOf(request, response, {
         ...{ remoteAddress: address(request), remotePort: request.socket.remotePort ?? 0 },
         ...{ deadline: Date.now() + duration, forwarded: false },
+        unhurried: () => {
+          unhurried.add(request.socket)
+          response.on('close', () => unhurried.delete(request.socket))
+          pending.unhurried(response)
+        },
       })
       if (options.requireRequestHeader && request.headers['x-vault-request'] !== 'true') {
         throw new HttpError(412, "missing 'X-Vault-Request' header")
@@ -154,7 +163,7 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
         connectionsCheckingInterval: 5_000,
       }
       server = options.tls ? createTlsServer({ ...options.tls, ...common }, listener) : createServer(common, listener)
-      acceptList(server)
+      acceptList(server, (socket) => unhurried.has(socket))
       sockets = trackSockets(server, options.tls !== undefined)
       return server
     },
@@ -168,6 +177,7 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
   generateRootRoutes(app, context)
   rekeyRoutes(app, context)
   metricsRoutes(app, context)
+  snapshotRoutes(app, context)
   logicalRoutes(app, context)
   await app.ready()
 
@@ -183,7 +193,10 @@ export async function httpApp(core: ServerCore, log: Log, options: HttpOptions =
           response.emit('close')
           reject(error)
         })
-        message.exchange = exchangeOf(message, response, { remoteAddress, remotePort, deadline, forwarded: true })
+        message.exchange = exchangeOf(message, response, {
+          ...{ remoteAddress, remotePort, deadline, forwarded: true },
+          unhurried: () => pending.unhurried(response),
+        })
         pending.add(response, Math.min(deadline, Date.now() + duration))
         if (route(message, response)) routed(message, response)
       }),
@@ -210,7 +223,7 @@ const NO_PROXY: ForwardedForOptions = {
 function exchangeOf(
   request: ExchangeMessage,
   response: ServerResponse,
-  about: Pick<Exchange, 'remoteAddress' | 'remotePort' | 'deadline' | 'forwarded'>,
+  about: Pick<Exchange, 'remoteAddress' | 'remotePort' | 'deadline' | 'forwarded' | 'unhurried'>,
 ): Exchange {
   const namespace = request.headers['x-vault-namespace']
   return {

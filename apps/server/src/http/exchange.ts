@@ -17,6 +17,8 @@ export interface Exchange {
   deadline: number
   /** The value to echo, undefined when the client sent no namespace header. */
   echo: Readonly<Record<string, string>> | undefined
+  /** For what takes as long as it takes: the request has no deadline any more, neither to arrive nor to be answered. */
+  unhurried(): void
   /** A standby forwarded it. */
   forwarded: boolean
 }

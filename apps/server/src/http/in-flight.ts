@@ -4,6 +4,8 @@ import type { Socket } from 'node:net'
 
 export interface InFlight {
   add(response: ServerResponse, deadline: number): void
+  /** From now on it has no deadline. */
+  unhurried(response: ServerResponse): void
   readonly count: number
   /** Resolves when none is left, or after `limitMs`. */
   drained(limitMs: number): Promise<void>
@@ -41,6 +43,9 @@ export function inFlight(expire: (response: ServerResponse) => void): InFlight {
       deadlines.set(response, deadline)
       response.on('close', done)
       if (closing) response.shouldKeepAlive = false
+    },
+    unhurried(response) {
+      if (deadlines.has(response)) deadlines.set(response, Number.POSITIVE_INFINITY)
     },
     drained(limitMs) {
       if (deadlines.size === 0) return Promise.resolve()

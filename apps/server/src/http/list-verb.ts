@@ -27,13 +27,18 @@ interface HttpParser {
   constructor: { REQUEST?: number }
 }
 
-/** Handles every parse error of the server: LIST is continued, all else is answered and closed. */
-export function acceptList(server: Server): void {
+/**
+ * Handles every parse error of the server: LIST is continued, all else is answered and closed, but for requests that may take long to
+ * arrive.
+ */
+export function acceptList(server: Server, mayTakeLong: (socket: Socket) => boolean = () => false): void {
   // Bytes of a verb that was cut by a packet boundary.
   const pending = new WeakMap<Socket, Buffer>()
 
   server.on('clientError', (error: ParserError, stream) => {
     const socket = stream as Socket
+    // Node tells of it once for each request, and leaves the rest to us.
+    if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && mayTakeLong(socket)) return
     const rest = error.code === 'HPE_INVALID_METHOD' ? verbOnwards(error, pending.get(socket)) : undefined
     pending.delete(socket)
     if (rest === undefined) {

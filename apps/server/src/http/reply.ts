@@ -23,6 +23,8 @@ export interface Replier {
     extra: Readonly<Record<string, string>>,
     index?: string,
   ): void
+  /** The head alone, of a body of unknown length. False when there is nobody left to answer. */
+  head(response: ServerResponse, status: number, extra: Readonly<Record<string, string>>, index?: string): boolean
 }
 
 const BASE = {
@@ -48,15 +50,11 @@ export function replier(custom: StatusHeaders = {}): Replier {
     return known
   }
 
-  function send(
-    response: ServerResponse,
+  function headersOf(
     status: number,
-    body: Uint8Array | string,
     extra: Readonly<Record<string, string>> | undefined,
     index: string | undefined,
-  ): void {
-    // After a timeout or a hang-up there is nobody left to answer.
-    if (response.headersSent || response.destroyed) return
+  ): string[] {
     const common = head(status)
     let headers: string[]
     if (extra === undefined) headers = common.slice()
@@ -69,6 +67,19 @@ export function replier(custom: StatusHeaders = {}): Replier {
       for (const name of Object.keys(extra)) headers.push(name, extra[name]!)
     }
     if (index !== undefined) headers.push('X-Vault-Index', index)
+    return headers
+  }
+
+  function send(
+    response: ServerResponse,
+    status: number,
+    body: Uint8Array | string,
+    extra: Readonly<Record<string, string>> | undefined,
+    index: string | undefined,
+  ): void {
+    // After a timeout or a hang-up there is nobody left to answer.
+    if (response.headersSent || response.destroyed) return
+    const headers = headersOf(status, extra, index)
     if (status === 204) {
       response.writeHead(status, headers)
       response.end()
@@ -79,5 +90,13 @@ export function replier(custom: StatusHeaders = {}): Replier {
     response.end(body)
   }
 
-  return { json: send, raw: send }
+  return {
+    json: send,
+    raw: send,
+    head(response, status, extra, index) {
+      if (response.headersSent || response.destroyed) return false
+      response.writeHead(status, headersOf(status, extra, index))
+      return true
+    },
+  }
 }

@@ -80,12 +80,15 @@ export function entryFormat(redaction: Redaction, options: Options, clear: Clear
   }
 
   function response(given: CoreResponse, { request, mount }: AuditRecord): Json {
-    const { envelope, raw, bare } = given
+    const { envelope, raw, bare, stream } = given
     const keys = (mount && clear.nonHmacKeys?.(mount.accessor).response) ?? NONE
     if (raw !== undefined) {
       const body = typeof raw.body === 'string' ? raw.body : Buffer.from(raw.body).toString('base64')
       const shown = { http_content_type: raw.contentType, http_raw_body: text(body), http_status_code: given.status }
       return { ...mountFields(mount), data: shown }
+    }
+    if (stream !== undefined) {
+      return { ...mountFields(mount), data: { http_content_type: stream.contentType, http_status_code: given.status } }
     }
     const plain = envelope === undefined ? bare : envelope.data
     const elide = options.elideListResponses && request.operation === 'list'

@@ -4,7 +4,7 @@ import type { LeaseHold } from './lease-hold.ts'
 /** Relative to sys/. */
 export const leaseHoldSudo: readonly string[] = ['leases/revocation-hold/confirm']
 
-/** `sys/leases/revocation-hold`: whether revocation waits after a promotion, and its release. */
+/** `sys/leases/revocation-hold`: whether revocation waits after a promotion or a restore, and its release. */
 export function leaseHoldPaths(hold: LeaseHold): Path[] {
   return [
     path('leases/revocation-hold', {
@@ -21,7 +21,7 @@ export function leaseHoldPaths(hold: LeaseHold): Path[] {
           }
         },
       },
-      help: 'Whether the revocation of expired leases is held after a promotion.',
+      help: 'Whether the revocation of expired leases is held after a promotion or a restore.',
     }),
     path('leases/revocation-hold/confirm', {
       operations: {

@@ -1,6 +1,6 @@
 /**
  * The hold on lease revocation: after an unplanned promotion this cluster may know of renewals less than the lost primary granted, so
- * nothing is revoked for having expired until an operator confirms, or the old primary follows. Expired tokens are refused all the
+ * nothing is revoked for having expired until an operator confirms, or the old primary follows. After a restore likewise. Expired tokens are refused all the
  * same, and revocations that are asked for are carried out. Class local: a DR secondary of this cluster holds on too.
  */
 import { readJson, writeJson } from '@lockstep/backend'

@@ -27,6 +27,8 @@ export function shaped(
   response: CoreBackendResponse | undefined,
   made: Made = nothingMade,
 ): CoreResponse {
+  if (response?.conclusion !== undefined) return { status: 204, conclusion: response.conclusion }
+  if (response?.stream !== undefined) return { status: 200, stream: response.stream }
   if (response === undefined) {
     if (operation === 'read' || operation === 'list' || operation === 'help') throw nothing()
     return { status: 204 }

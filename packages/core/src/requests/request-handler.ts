@@ -149,7 +149,7 @@ export function requestHandler(components: RequestComponents): RequestHandler {
       throw refused
     }
     const ended = audit.response(request, mount, admission, { response })
-    if (ended !== undefined) await ended
+    if (ended !== undefined) await ended.catch((error: unknown) => giveUp(response, error))
     return response
   }
 
@@ -173,6 +173,13 @@ function isPlain(response: CoreBackendResponse | undefined): response is undefin
 
 function isWrite(request: CoreRequest): boolean {
   return request.operation === 'update' || request.operation === 'create' || request.operation === 'patch'
+}
+
+/** The client does not get the response: nobody else will read or conclude it. */
+async function giveUp(response: CoreResponse, error: unknown): Promise<never> {
+  response.stream?.body.destroy()
+  await response.conclusion?.discard()
+  throw error
 }
 
 /** A plug-in's response headers reach the client only where the mount allows them. */

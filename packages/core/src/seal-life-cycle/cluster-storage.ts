@@ -1,8 +1,8 @@
 /** The current generation over a physical store, open; and its replacement by the next. */
 import type { Store } from '@lockstep/storage'
-import type { Log } from '../contracts.ts'
+import { CoreError, type Log } from '../contracts.ts'
 import { type ClusterStore, type ClusterStoreOptions, openClusterStore } from './cluster-store.ts'
-import { type Generations, openGenerations } from './generations.ts'
+import { type Generations, openGenerations, type StagedGeneration } from './generations.ts'
 
 export interface ClusterStorage {
   readonly store: ClusterStore
@@ -15,6 +15,8 @@ export interface ClusterStorage {
    * another reason than `fill`'s, `store` may be closed.
    */
   replace(fill: (next: ClusterStore) => Promise<void>, pill?: (context: string) => Uint8Array): Promise<void>
+  /** As of `Generations`; what is made current is opened in place of what is open, and may be closed when that fails. */
+  stage(): Promise<StagedGeneration>
   /** See `Generations`. */
   pill: Generations['pill']
   close(): Promise<void>
@@ -42,6 +44,19 @@ export async function openClusterStorage(
     await generations.close()
     throw error
   }
+  async function openCurrent(): Promise<void> {
+    const replaced = store
+    try {
+      store = await open(generations.current())
+      number = generations.number()
+    } catch (error) {
+      closed = true
+      throw error
+    } finally {
+      await replaced.close()
+    }
+  }
+
   return {
     get store() {
       return store
@@ -64,15 +79,21 @@ export async function openClusterStorage(
           await filled.close()
         }
       }, pill)
-      const replaced = store
-      try {
-        store = await open(generations.current())
-        number = generations.number()
-      } catch (error) {
-        closed = true
-        throw error
-      } finally {
-        await replaced.close()
+      await openCurrent()
+    },
+    async stage() {
+      const staged = await generations.stage()
+      return {
+        ...staged,
+        async activate(finish, pill) {
+          if (closed) throw new CoreError('CORE_UNAVAILABLE', 'the storage was closed meanwhile, nothing was changed')
+          await staged.activate(finish, pill)
+          await openCurrent()
+        },
+        async discard() {
+          // The next one to open the storage deletes it.
+          if (!closed) await staged.discard()
+        },
       }
     },
     async close() {

@@ -17,6 +17,19 @@ interface Pointer {
   next: number
 }
 
+/** A generation that is filled while the current one is in use. One call of it or of `Generations` at a time. */
+export interface StagedGeneration {
+  /** Empty at first. */
+  readonly store: Store
+  /**
+   * Makes it current, after `finish`, or never; `pill` as in `replace`. Rejects with CORE_UNAVAILABLE when another generation has become
+   * current since.
+   */
+  activate(finish: () => Promise<void>, pill?: (context: string) => Uint8Array): Promise<void>
+  /** Gives it up; it is deleted in the background. */
+  discard(): Promise<void>
+}
+
 export interface Generations {
   /** The current generation's store. Closing it does nothing. */
   current(): Store
@@ -29,6 +42,8 @@ export interface Generations {
    * gives is kept for the nodes that still hold the keys of the generation that ends.
    */
   replace(fill: (next: Store) => Promise<void>, pill?: (context: string) => Uint8Array): Promise<void>
+  /** One more generation, which the deletion of old ones leaves alone until it is given up. */
+  stage(): Promise<StagedGeneration>
   /** What `pill` gave when the generation ended, and its context. */
   pill(generation: number): Promise<{ context: string; tag: Uint8Array } | undefined>
   /** Ends the deletion of old generations; what is left of them goes at the next start. */
@@ -39,20 +54,27 @@ export interface Generations {
 export async function openGenerations(physical: Store, log: Log, options: { clean: boolean }): Promise<Generations> {
   let pointer = await readPointer(physical)
   let stopped = false
+  const staged = new Set<number>()
+  /** A write of the pointer has failed, and may have been stored all the same: what it would make current is not deleted. */
+  let inDoubt = false
   let cleaning = deleteOthers()
 
   async function save(change: Partial<Pointer>): Promise<void> {
     const changed = { ...pointer, ...change }
+    const doubted = inDoubt
+    inDoubt = true
     await physical.put(POINTER, new TextEncoder().encode(JSON.stringify(changed)))
+    inDoubt = doubted && change.current === undefined
     pointer = changed
   }
 
   async function deleteOthers(): Promise<void> {
-    if (!options.clean) return
+    if (!options.clean || inDoubt) return
     try {
       for (const child of await physical.list('')) {
         const number = /^g(\d+)\/$/.exec(child)?.[1]
-        if (number !== undefined && Number(number) !== pointer.current) await deletePrefix(child)
+        if (number === undefined || Number(number) === pointer.current || staged.has(Number(number))) continue
+        await deletePrefix(child)
       }
     } catch (error) {
       if ((error as { code?: unknown }).code === 'STORAGE_CLOSED') return
@@ -78,6 +100,22 @@ export async function openGenerations(physical: Store, log: Log, options: { clea
     await cleaning
   }
 
+  function cleanAgain(): void {
+    stopped = false
+    cleaning = deleteOthers()
+  }
+
+  async function makeCurrent(next: number, pill: ((context: string) => Uint8Array) | undefined): Promise<void> {
+    const key = pillKey(pointer.current)
+    if (pill !== undefined) await physical.put(key, pill(key))
+    try {
+      await save({ current: next })
+    } catch (error) {
+      pointer = await readPointer(physical)
+      if (pointer.current !== next) throw error
+    }
+  }
+
   return {
     current: () => prefixedStore(physical, `g${pointer.current}/`),
     number: () => pointer.current,
@@ -90,12 +128,36 @@ export async function openGenerations(physical: Store, log: Log, options: { clea
       await save({ next: next + 1 })
       try {
         await fill(prefixedStore(physical, `g${next}/`))
-        const key = pillKey(pointer.current)
-        if (pill !== undefined) await physical.put(key, pill(key))
-        await save({ current: next })
+        await makeCurrent(next, pill)
       } finally {
-        stopped = false
-        cleaning = deleteOthers()
+        cleanAgain()
+      }
+    },
+    async stage() {
+      const number = pointer.next
+      const before = pointer.current
+      await save({ next: number + 1 })
+      staged.add(number)
+      return {
+        store: prefixedStore(physical, `g${number}/`),
+        async activate(finish, pill) {
+          if (!staged.has(number) || pointer.current !== before) {
+            throw new CoreError('CORE_UNAVAILABLE', 'the storage was replaced meanwhile, nothing was changed')
+          }
+          await stopCleaning()
+          try {
+            await finish()
+            await makeCurrent(number, pill)
+            staged.delete(number)
+          } finally {
+            cleanAgain()
+          }
+        },
+        async discard() {
+          if (!staged.delete(number)) return
+          await stopCleaning()
+          cleanAgain()
+        },
       }
     },
     async pill(generation) {

@@ -26,6 +26,8 @@ export interface LedStorage {
   isCurrent(): Promise<boolean>
   /** See `ClusterStorage`. */
   replace: ClusterStorage['replace']
+  /** See `ClusterStorage`. Of no use any more once the storage was opened anew. */
+  stage: ClusterStorage['stage']
   pill: ClusterStorage['pill']
   /** Opens what is current now, to read. */
   reopen(): Promise<void>
@@ -74,6 +76,7 @@ export async function openLedStorage(
     },
     isCurrent: () => storage.isCurrent(),
     replace: (fill, pill) => storage.replace(fill, pill),
+    stage: () => storage.stage(),
     pill: (generation) => storage.pill(generation),
     reopen: () => swap(physical, false),
     async lead(held) {

@@ -10,6 +10,7 @@ import { CoreError, type CoreRequest, type CoreResponse } from '../contracts.ts'
 import type { Leading } from '../ha/leading.ts'
 import type { BootstrapReply } from '../replication/activation/bootstrap-reply.ts'
 import type { ClusterStore, ClusterStoreOptions } from './cluster-store.ts'
+import type { StagedGeneration } from './generations.ts'
 import { type HandedOut, handOut } from './hand-out.ts'
 import { type InitializeParams, prepareStorage } from './initialize.ts'
 import { decodeShare, keyShares } from './key-shares.ts'
@@ -80,6 +81,14 @@ export interface LifeCycle {
   handle(request: CoreRequest): Promise<CoreResponse>
   close(): Promise<void>
 }
+  /** A generation to fill while the services go on. Rejects with CORE_SEALED, and on a standby with CORE_STANDBY. */
+  stage(): Promise<StagedGeneration>
+  /**
+   * Puts what was staged in the place of everything stored, after `finish` has made it ready with nothing writing any more. With
+   * `keepKeys` the node goes on with the keys it holds; else it seals itself, and needs those of what was restored. When it rejects
+   * nothing was changed, or the storage cannot be opened.
+   */
+  restore(staged: StagedGeneration, how: RestoreHow): Promise<void>
 
 const INITIALIZE_LOCK_MS = 10_000
 const STEP_DOWN_MS = 10_000
@@ -88,6 +97,11 @@ const AUTO_UNSEAL_RETRY_MS = 1_000
 const AUTO_UNSEAL_LONGEST_MS = 15_000
 
 const sealed = (): CoreError => new CoreError('CORE_SEALED', 'Vault is sealed')
+export interface RestoreHow {
+  keepKeys: boolean
+  finish(current: ClusterStore['logged']): Promise<void>
+}
+
 const standby = (): CoreError => new CoreError('CORE_STANDBY', 'Vault is in standby mode')
 const changing = (): CoreError =>
   new CoreError('CORE_UNAVAILABLE', 'Vault is changing its replication role, try again shortly')
@@ -98,6 +112,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   const gate = requestGate()
   const shares = keyShares()
   const storage = await openLedStorage(components, options)
+const restoring = (): CoreError => new CoreError('CORE_UNAVAILABLE', 'Vault is restoring a snapshot, try again shortly')
   const keys = unsealedKeys(() => storage.store, autoSeal)
   let services: Services | undefined
   let lead: { held: Leadership; leading: Leading | undefined; serving: boolean } | undefined

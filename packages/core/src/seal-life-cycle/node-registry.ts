@@ -67,12 +67,8 @@ export function nodeRegistry(components: NodeRegistryComponents): NodeRegistry {
 
   return {
     async nodes() {
-      const found: NodeRecord[] = []
-      for await (const [, value] of physical.scan({ prefix: PREFIX, limit: MAX_NODES })) {
-        const record = parse(value)
-        if (record !== undefined && clock.now() - record.seenAt < FORGOTTEN_MS) found.push(record)
-      }
-      return found
+      const all = await registeredNodes(physical)
+      return all.filter(({ seenAt }) => clock.now() - seenAt < FORGOTTEN_MS)
     },
     async stop() {
       stopped = true
@@ -80,6 +76,16 @@ export function nodeRegistry(components: NodeRegistryComponents): NodeRegistry {
       await physical.delete(key).catch(() => {})
     },
   }
+}
+
+/** All that have left a record and not taken it away, however long ago. */
+export async function registeredNodes(physical: Pick<Store, 'scan'>): Promise<NodeRecord[]> {
+  const found: NodeRecord[] = []
+  for await (const [, value] of physical.scan({ prefix: PREFIX, limit: MAX_NODES })) {
+    const record = parse(value)
+    if (record !== undefined) found.push(record)
+  }
+  return found
 }
 
 function parse(value: Uint8Array): NodeRecord | undefined {

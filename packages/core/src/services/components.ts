@@ -2,10 +2,12 @@
 import type { BackendFactory } from '@lockstep/backend'
 import type { VersionRange } from '@lockstep/replication'
 import type { ClusterListener } from '@lockstep/replication-transport'
+import type { AutoSeal } from '@lockstep/seal'
 import type { Clock, Log } from '../contracts.ts'
 import type { Meter, MetricsSnapshot } from '../metrics/meter.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { NodeRecord } from '../seal-life-cycle/node-registry.ts'
+import type { SnapshotsOptions } from '../snapshots/snapshots.ts'
 import type { Rekeying } from '../seal-life-cycle/rekeying.ts'
 
 export interface Factories {
@@ -26,11 +28,12 @@ export interface ServiceComponents {
   rekeying: Rekeying
   /** The nodes over this storage; undefined where there is only one. */
   nodes: (() => Promise<NodeRecord[]>) | undefined
+  autoSeal?: AutoSeal | undefined
   /** sys/ha-status. */
   haNodes(): Promise<Record<string, unknown>[]>
 }
 
-export interface ServiceOptions {
+export interface ServiceOptions extends SnapshotsOptions {
   /** Reported by seal-status and health; Vault-compatible. */
   version: string
   /** RFC 3339. */

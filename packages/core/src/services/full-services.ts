@@ -24,6 +24,9 @@ import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import { operatorKeyFollower } from '../seal-life-cycle/operator-key-follower.ts'
 import { sealKeys } from '../seal-life-cycle/seal-config.ts'
 import type { Services, Unsealed } from '../seal-life-cycle/services.ts'
+import { snapshotPaths, snapshotSudo } from '../snapshots/paths.ts'
+import { afterRestore } from '../snapshots/restored.ts'
+import { snapshots } from '../snapshots/snapshots.ts'
 import { auditedHeaders } from '../system/audited-headers.ts'
 import { rekeyPaths } from '../system/rekey-paths.ts'
 import { systemBackend } from '../system/system-backend.ts'
@@ -119,6 +122,13 @@ async function start(
   const begin = (what: string, act: (lifeCycle: LifeCycle) => Promise<void>): void => {
     act(components.lifeCycle()).catch((error: unknown) => log.error(`${what} failed`, { error: String(error) }))
   }
+  const saved = snapshots(
+    {
+      ...{ unsealed, clock, log, lifeCycle: components.lifeCycle(), autoSeal: components.autoSeal },
+      identity: () => readClusterIdentity(barrier),
+    },
+    options,
+  )
   const system = () =>
     systemBackend({
       ...{
@@ -151,8 +161,8 @@ async function start(
       seal: async () => begin('sealing', (lifeCycle) => lifeCycle.seal()),
       stepDown: async () => begin('stepping down', (lifeCycle) => lifeCycle.stepDown()),
       sanitizedConfig: options.sanitizedConfig && (() => options.sanitizedConfig!),
-      extraPaths: [...replicationPaths(roles), ...leaseHoldPaths(hold), ...rekeyPaths(components.rekeying)],
-      extraSudo: [...receiptSudo, ...leaseHoldSudo],
+      extraPaths: [...replicationPaths(roles), ...leaseHoldPaths(hold), ...rekeyPaths(components.rekeying), ...snapshotPaths(saved)],
+      extraSudo: [...receiptSudo, ...leaseHoldSudo, ...snapshotSudo],
     })
   const token = () =>
     tokenBackend({
@@ -219,6 +229,7 @@ async function start(
   await headers.load()
   await audit.load()
   await versions.record(options.version, options.buildDate)
+  await afterRestore({ logged: store.logged, barrier, keyring: unsealed.keyring, log })
   await hold.load()
   await leases.restore()
   running.add('replication', () => roles.stop())
