@@ -29,7 +29,7 @@ import {
 } from './messages.ts'
 
 /** Longest answer taken, bytes. Readers ask for less at once when one is longer. */
-const LONGEST_ANSWER = 64 * 1024 * 1024
+const LONGEST_ANSWER = 16 * 1024 * 1024
 const RETRY_MS = 100
 
 interface CallOptions {

@@ -59,7 +59,7 @@ export function etcdError(error: unknown): StorageError {
     return unavailable(error instanceof Error ? error.message : 'unknown error', error)
   }
   const { details } = error
-  if (details.includes('request is too large') || details.includes('too many operations')) {
+  if (/request is too large|too many operations|grpc: received message larger than max/.test(details)) {
     const limits = 'its --max-request-bytes or --max-txn-ops is less than what this store was told or the default is'
     return new StorageError('STORAGE_TOO_LARGE', `etcd refuses the commit (${details}): ${limits}`, { cause: error })
   }
