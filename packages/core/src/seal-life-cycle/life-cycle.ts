@@ -584,3 +584,30 @@ const restoring = (): CoreError => new CoreError('CORE_UNAVAILABLE', 'Vault is r
     },
   }
 }
+    stage: () =>
+      alone(() => {
+        if (services === undefined) throw keys.present ? standby() : sealed()
+        return storage.stage()
+      }).then((staged) => ({ ...staged, discard: () => alone(() => staged.discard()) })),
+
+    restore: (staged, { keepKeys, finish }) =>
+      alone(async () => {
+        if (services === undefined) throw keys.present ? standby() : sealed()
+        const before = storage.generation
+        const pill = keepKeys ? undefined : (context: string): Uint8Array => poisonPill(keys.keyring(), context)
+        try {
+          await stop(restoring(), { hold: true })
+          await staged.activate(() => finish(storage.store.logged), pill)
+          if (keepKeys) await keys.reopen()
+        } finally {
+          if (storage.generation !== before && !keepKeys) {
+            await doSeal()
+            keepAutoUnsealing()
+          } else await startAgain()
+        }
+        if (!keepKeys) return
+        await beginLeading()
+          .then(announce)
+          .catch((error: unknown) => log.error('forwarding was not started', { error: String(error) }))
+      }),
+
