@@ -152,6 +152,7 @@ describe.each(STORAGES)('three nodes over %s', (storage) => {
     )
     await untilWrites(load, 50)
     await load.stop()
+    const endedAt = Date.now()
 
     const missing = await missingOn(cluster, load.acknowledged, cluster.client.token)
     const history = await readHistory(cluster)
@@ -159,7 +160,7 @@ describe.each(STORAGES)('three nodes over %s', (storage) => {
     const during = longestPause(load.acknowledged, beganAt, healedAt)
     console.log(
       `${storage}: ${fault.title}: ${tookOverMs === undefined ? '' : `another node led after ${(tookOverMs / 1000).toFixed(2)} s, `}` +
-        `longest outage ${during.toFixed(2)} s, ${longestPause(load.acknowledged, healedAt, Date.now()).toFixed(2)} s afterwards; ` +
+        `longest outage ${during.toFixed(2)} s, ${longestPause(load.acknowledged, healedAt, endedAt).toFixed(2)} s afterwards; ` +
         `${load.acknowledged.length} acknowledged writes, ${missing.length} lost; ${history.length} changes in the stored history`,
     )
     expect(missing).toEqual([])

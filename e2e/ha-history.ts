@@ -3,11 +3,12 @@
  * what a node says about itself:
  * - PostgreSQL: triggers note every row change beside it, with the fencing token that stood in the table of leaders at that moment and the name
  *   under which the writing node connected; the server's commit timestamps give the order.
- * - etcd: its revisions, none of them compacted.
+ * - etcd: its revisions, none of them compacted, with the lock's key among them. They do not say who made a change; two nodes would
+ *   show in the log, whose one line they would fork.
  */
 import type { HaCluster } from '@lockstep/dev-env'
 import { Client } from 'pg'
-import { etcdRevisions } from './etcd-revisions.ts'
+import { etcdRevisions, type Revision } from './etcd-revisions.ts'
 
 export interface Change {
   /** Without the prefix of the cluster. */
@@ -17,8 +18,12 @@ export interface Change {
   deleted: boolean
   /** Changes of one commit have the same; later ones a greater one. */
   commit: number
-  /** PostgreSQL only. `node` undefined: the change is the taking of the lead itself. */
-  fence?: { token: bigint; node: string; leads: boolean }
+  /** The leadership that it was committed under: its fencing token, 0 for none. */
+  token: bigint
+  /** It is the taking of the lead itself. */
+  leads: boolean
+  /** The node that made it. Undefined with etcd, which does not know. */
+  node: string | undefined
 }
 
 /** PostgreSQL: before the first write that is to be checked. etcd keeps everything anyway. */
@@ -29,15 +34,7 @@ export async function recordHistory(cluster: HaCluster): Promise<void> {
 
 export async function readHistory(cluster: HaCluster): Promise<Change[]> {
   if (cluster.storage.kind === 'postgresql') return withPostgres(cluster, postgresHistory)
-  // storage-etcd keeps data under d/, each value behind a byte that says it is whole.
-  const prefix = `${cluster.name}/d/`
-  const changes: Change[] = []
-  for (const { key, value, revision, deleted } of await etcdRevisions(cluster.storage.url())) {
-    if (!key.startsWith(prefix)) continue
-    if (value !== undefined && value[0] !== 0) throw new Error(`${key} is in parts, which this does not read`)
-    changes.push({ key: key.slice(prefix.length), value: value?.subarray(1), deleted, commit: revision })
-  }
-  return changes
+  return etcdHistory(await etcdRevisions(cluster.storage.url()), `${cluster.name}/`)
 }
 
 /** Beside the data: what any node says of itself, which decides nothing. */
@@ -48,19 +45,19 @@ export function violations(history: readonly Change[]): string[] {
   return [...overtaken(history), ...forks(history)]
 }
 
-/** Tokens never go back in the order of commits, and a token's changes are all of the node that took it. */
+/** Nothing is committed under no token or one that is not the newest, and a token's changes are all of the node that took it. */
 function overtaken(history: readonly Change[]): string[] {
   const found: string[] = []
   let newest = 0n
-  let owner = ''
-  for (const { key, fence } of history) {
-    if (fence === undefined || UNFENCED.test(key)) continue
-    if (fence.token < newest)
-      found.push(`${fence.node} changed ${key} under token ${fence.token} after token ${newest} was given`)
-    if (fence.leads) owner = fence.node
-    else if (owner !== '' && fence.node !== owner)
-      found.push(`${fence.node} changed ${key} while ${owner} led by token ${fence.token}`)
-    if (fence.token > newest) newest = fence.token
+  let owner: string | undefined
+  for (const { key, token, leads, node = 'a node' } of history) {
+    if (UNFENCED.test(key)) continue
+    if (token === 0n) found.push(`${node} changed ${key} while none led`)
+    else if (token < newest) found.push(`${node} changed ${key} under token ${token} after ${newest} was given`)
+    if (leads) owner = node
+    else if (owner !== undefined && node !== owner)
+      found.push(`${node} changed ${key} while ${owner} led by token ${token}`)
+    if (token > newest) newest = token
   }
   return found
 }
@@ -118,7 +115,7 @@ function follows(before: Head, head: Head): boolean {
   return head.index > before.index
 }
 
-/** How many changes of the history hold the data of each key (path below the mount), none for a key that never was stored. */
+/** Paths below their mount of all data that was ever stored. */
 export function storedData(history: readonly Change[]): Set<string> {
   const paths = new Set<string>()
   for (const { key, deleted } of history) {
@@ -181,11 +178,31 @@ async function postgresHistory(client: Client, table: string): Promise<Change[]>
     `SELECT dense_rank() OVER (ORDER BY pg_xact_commit_timestamp(xid::xid), xid) AS commit, key, deleted, value, token, node, leads
      FROM ${table}_history ORDER BY 1, number`,
   )
-  return rows.map(({ commit, key, deleted, value, token, node, leads }) => ({
+  return rows.map(({ commit, key, value, token, ...row }) => ({
+    ...row,
     key: key.toString('utf8'),
     value: value ?? undefined,
-    deleted,
     commit: Number(commit),
-    fence: { token: BigInt(token), node, leads },
+    token: BigInt(token),
   }))
+}
+
+/** storage-etcd's keys: the lock, whose create revision is the fencing token, and data, each value behind a byte that says it is whole. */
+function etcdHistory(revisions: readonly Revision[], prefix: string): Change[] {
+  const [lock, data] = [`${prefix}lock/leader`, `${prefix}d/`]
+  const changes: Change[] = []
+  let token = 0n
+  for (const { key, value, deleted, revision, created } of revisions) {
+    const change = { deleted, commit: revision, node: undefined }
+    if (key === lock) {
+      const leads = !deleted && created === revision
+      token = deleted ? 0n : BigInt(created)
+      if (leads) changes.push({ ...change, key: 'leader', value: undefined, token, leads })
+    } else if (key.startsWith(data)) {
+      const name = key.slice(data.length)
+      if (/^g\d+\/(h$|w\/)/.test(name) && value !== undefined && value[0] !== 0) throw new Error(`${key} is not whole`)
+      changes.push({ ...change, key: name, value: value?.subarray(1), token, leads: false })
+    }
+  }
+  return changes
 }
