@@ -570,20 +570,6 @@ const restoring = (): CoreError => new CoreError('CORE_UNAVAILABLE', 'Vault is r
         }
       }),
 
-    async close() {
-      campaign?.abort(sealed())
-      autoUnsealing?.abort(sealed())
-      await stopWatching?.()
-      await alone(async () => {
-        try {
-          await doSeal()
-        } finally {
-          await storage.close()
-        }
-      })
-    },
-  }
-}
     stage: () =>
       alone(() => {
         if (services === undefined) throw keys.present ? standby() : sealed()
@@ -611,3 +597,17 @@ const restoring = (): CoreError => new CoreError('CORE_UNAVAILABLE', 'Vault is r
           .catch((error: unknown) => log.error('forwarding was not started', { error: String(error) }))
       }),
 
+    async close() {
+      campaign?.abort(sealed())
+      autoUnsealing?.abort(sealed())
+      await stopWatching?.()
+      await alone(async () => {
+        try {
+          await doSeal()
+        } finally {
+          await storage.close()
+        }
+      })
+    },
+  }
+}
