@@ -39,6 +39,8 @@ export interface Cluster {
   stop(signal?: NodeJS.Signals): Promise<void>
   /** Starts the process again on the same directory and addresses, and unseals it. */
   start(): Promise<void>
+  /** The same without unsealing. */
+  startSealed(): Promise<void>
 }
 
 /** What the steps of replication need of a cluster, of one node or several. */
@@ -98,8 +100,11 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       await cluster.process.stop(signal)
     },
     async start() {
-      cluster.process = await launch()
+      await cluster.startSealed()
       await cluster.unseal()
+    },
+    async startSealed() {
+      cluster.process = await launch()
     },
   }
   if (!options.bare) await initialise(cluster, options)
