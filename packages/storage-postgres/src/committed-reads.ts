@@ -15,7 +15,7 @@ export const FIRST_PAGE = 16
 const LARGEST_PAGE = 1024
 /** Children per statement of a list: a step in the index for each, and no statement takes long. */
 const LIST_PAGE = 10_000
-/** Aimed at per page of a scan, bytes. */
+/** Values in a page of a scan, bytes; the last one may go beyond. */
 const PAGE_BYTES = 1024 * 1024
 
 /** Runs one statement, in a snapshot of the caller's choice. */
@@ -76,9 +76,11 @@ export async function* scanPages(run: Run, statements: Statements, range: ScanRa
   const bounds = boundsOf(range)
   if (left <= 0 || isEmptyRange(bounds)) return
   const rest = byteRange(bounds)
+  // A short scan is one page, whatever its size, so that it needs no transaction.
+  const pageBytes = left <= FIRST_PAGE ? Number.MAX_SAFE_INTEGER : PAGE_BYTES
   for (let size = FIRST_PAGE; left > 0; ) {
     const wanted = Math.min(size, left)
-    const page = await run<[Buffer, Uint8Array]>(statements.scan(rest, range.reverse ?? false, wanted))
+    const page = await run<[Buffer, Uint8Array]>(statements.scan(rest, range.reverse ?? false, wanted, pageBytes))
     let bytes = 0
     let last = ''
     for (const [keyBytes, value] of page) {
@@ -86,10 +88,10 @@ export async function* scanPages(run: Run, statements: Statements, range: ScanRa
       bytes += value.byteLength
       yield [last, value]
     }
-    if (page.length < wanted) return
+    if (page.length < wanted && bytes < pageBytes) return
     left -= page.length
     if (range.reverse) rest.upper = Buffer.from(last)
     else rest.lower = successor(last)
-    size = Math.max(1, Math.min(Math.floor((PAGE_BYTES * page.length) / (bytes + 1)), size * 4, LARGEST_PAGE))
+    size = Math.min(size * 4, LARGEST_PAGE)
   }
 }

@@ -17,6 +17,7 @@ import { FIRST_PAGE, getOne, getSeveral, listChildren, listPage, type Run, scanP
 import type { PostgresConnection } from './connection.ts'
 import { type Fence, fenceOf, notLeader } from './fence.ts'
 import { Lane, type Lease } from './lane.ts'
+import { assertFits, LIMITS } from './limits.ts'
 import { LostAnswers } from './lost-answers.ts'
 import { namesOf } from './names.ts'
 import { isConflict, isInDoubt, postgresError } from './postgres-error.ts'
@@ -65,6 +66,7 @@ export async function postgresStore(options: PostgresStoreOptions): Promise<Stor
 }
 
 class PostgresStore implements Store, TransactionHome {
+  readonly limits = LIMITS
   readonly statements: Statements
   readonly fence: Fence | undefined
   readonly transactions: Lane
@@ -182,6 +184,7 @@ class PostgresStore implements Store, TransactionHome {
   }
 
   async writeBlind(operations: readonly WriteOperation[]): Promise<void> {
+    assertFits(operations)
     const statement = this.statements.apply(operations, this.fence)
     for (let attempt = 1; ; attempt++) {
       if (this.fence?.lost) throw notLeader()

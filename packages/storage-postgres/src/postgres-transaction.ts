@@ -14,6 +14,7 @@ import { getOne, getSeveral, listChildren, type Run, scanPages } from './committ
 import type { Fence } from './fence.ts'
 import { notLeader } from './fence.ts'
 import type { Lane, Lease, Statement } from './lane.ts'
+import { assertFits } from './limits.ts'
 import { postgresError } from './postgres-error.ts'
 import type { Statements } from './statements.ts'
 
@@ -120,6 +121,7 @@ export class PostgresTransaction implements Transaction {
       lease = await this.#lease
       await this.#turn
       if (operations.length > 0) {
+        assertFits(operations)
         if (fence?.lost) throw notLeader()
         const [row] = await lease.query<[number]>(statements.apply(operations, fence))
         if (row?.[0] !== 1) throw notLeader()

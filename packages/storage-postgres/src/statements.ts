@@ -65,14 +65,19 @@ export class Statements {
     }
   }
 
-  /** Rows [key, value]. */
-  scan(range: ByteRange, reverse: boolean, limit: number): Statement {
+  /** Rows [key, value], `limit` of them at most, and none once those before it have `bytes` of values. */
+  scan(range: ByteRange, reverse: boolean, limit: number, bytes: number): Statement {
     const order = reverse ? 'DESC' : 'ASC'
+    // Lengths are in the rows; long values themselves are fetched only for the rows that are answered.
     return {
       name: `scan ${this.#names.entries} ${order}`,
-      text: `SELECT head || tail, value FROM ${this.#names.entries}
-        WHERE ${IN_RANGE} ORDER BY head ${order}, tail ${order} LIMIT $5`,
-      values: [...rangeValues(range), limit],
+      text: `SELECT head || tail, value FROM (
+          SELECT head, tail, value, sum(octet_length(value)) OVER (
+            ORDER BY head ${order}, tail ${order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+          FROM (SELECT head, tail, value FROM ${this.#names.entries}
+            WHERE ${IN_RANGE} ORDER BY head ${order}, tail ${order} LIMIT $5) AS e
+        ) AS e WHERE before IS NULL OR before < $6 ORDER BY head ${order}, tail ${order}`,
+      values: [...rangeValues(range), limit, bytes],
     }
   }
 

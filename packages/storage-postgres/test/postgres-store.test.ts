@@ -142,6 +142,65 @@ describe.skipIf(postgresBinaries() === undefined)('with PostgreSQL', () => {
     expect(new TextDecoder().decode(await a.get('n'))).toBe('40')
   })
 
+  test('a scan over values longer than a page misses none', async () => {
+    const table = `s${tables++}`
+    const store = await openStore({ table })
+    const length = 300_000
+    for (let i = 0; i < 30; i++) await store.put(`long/${String(i).padStart(2, '0')}`, new Uint8Array(length).fill(i))
+    for (let i = 0; i < 3000; i++) await store.put(`short/${String(i).padStart(4, '0')}`, bytes(String(i)))
+    for (const reverse of [false, true]) {
+      const lengths: number[] = []
+      const names: string[] = []
+      for await (const [key, value] of store.scan({ reverse })) {
+        names.push(key)
+        lengths.push(value.byteLength)
+      }
+      expect(names).toHaveLength(3030)
+      expect(names).toEqual(reverse ? [...names].sort().reverse() : [...names].sort())
+      expect(lengths.filter((found) => found === length)).toHaveLength(30)
+    }
+    const some: string[] = []
+    for await (const [key] of store.scan({ prefix: 'long/', limit: 10 })) some.push(key)
+    expect(some).toEqual(Array.from({ length: 10 }, (_, i) => `long/0${i}`))
+  })
+
+  test('what is too long is refused before it is sent, by store and transaction, and nothing is written', async () => {
+    const store = await openStore()
+    const { valueBytes, commitBytes } = store.limits!
+    const tooLong = new Uint8Array(valueBytes + 1)
+    const refused = {
+      code: 'STORAGE_TOO_LARGE',
+      message: `expected a value of at most ${valueBytes} bytes for key "a", found ${valueBytes + 1}`,
+    }
+    await expect(store.put('a', tooLong)).rejects.toMatchObject(refused)
+    const transaction = await store.begin()
+    await transaction.get('b')
+    await transaction.put('b', bytes('1'))
+    await transaction.put('a', tooLong)
+    await expect(transaction.commit()).rejects.toMatchObject(refused)
+    const many = await store.begin()
+    const value = tooLong.subarray(1)
+    for (let i = 0; i <= commitBytes / valueBytes; i++) await many.put(`k${i}`, value)
+    await expect(many.commit()).rejects.toMatchObject({ code: 'STORAGE_TOO_LARGE' })
+    expect(await store.list('')).toEqual([])
+    await store.put('a', value)
+    expect((await store.get('a'))?.byteLength).toBe(valueBytes)
+  })
+
+  test('a list of more children than a page misses none, within a transaction too', async () => {
+    const store = await openStore()
+    const transaction = await store.begin()
+    const names = Array.from({ length: 25_000 }, (_, i) => `${String(i).padStart(5, '0')}${i % 3 === 0 ? '/' : ''}`)
+    for (const name of names) await transaction.put(`p/${name}${name.endsWith('/') ? 'x' : ''}`, bytes('1'))
+    await transaction.commit()
+    expect(await store.list('p/')).toEqual(names)
+    expect(await store.list('p/', { after: names[99]!, limit: 20_000 })).toEqual(names.slice(100, 20_100))
+    const reading = await store.begin()
+    await reading.delete('p/00001')
+    expect(await reading.list('p/')).toEqual(names.filter((name) => name !== '00001'))
+    await reading.abort()
+  })
+
   test('list jumps over what is inside folders instead of reading it', async () => {
     const table = `s${tables++}`
     const store = await openStore({ table })

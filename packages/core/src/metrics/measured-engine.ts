@@ -7,6 +7,7 @@ export function measuredEngine(
   now: () => number = () => performance.now(),
 ): Engine {
   const measured: Engine = {
+    limits: engine.limits,
     get: (key) => engine.get(key),
     getMany: (keys) => engine.getMany(keys),
     scan: (range) => engine.scan(range),

@@ -23,6 +23,7 @@ export function announcedWrites(engine: Engine, log: Log): Engine {
   }
 
   const announced: Engine = {
+    limits: engine.limits,
     get: (key) => engine.get(key),
     getMany: (keys) => engine.getMany(keys),
     scan: (range) => engine.scan(range),
