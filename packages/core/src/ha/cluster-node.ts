@@ -71,7 +71,7 @@ export function clusterNode(components: ClusterNodeComponents, options: ClusterN
   const stopKeeping = periodicWork(
     log,
     async () => {
-      if (!forwarding || !standsBy()) return client.close('this node does not stand by')
+      if (!forwarding || !standsBy()) return client.retire('this node does not stand by')
       // A storage in trouble says so elsewhere.
       await client.keep().catch(() => {})
     },
@@ -80,7 +80,7 @@ export function clusterNode(components: ClusterNodeComponents, options: ClusterN
 
   return {
     async lead(keys) {
-      client.close('this node leads')
+      client.retire('this node leads')
       own = randomUUID()
       const trust = await ensureNodeTrust(keys.barrier, clock.now())
       const serve: ServeForwarded = (request) => (serves() ? handle(request) : notActive(request))

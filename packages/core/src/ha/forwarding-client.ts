@@ -21,7 +21,9 @@ export interface ForwardingClient {
   keep(): Promise<void>
   /** ms since the epoch of the last echo that was answered; 0 = none since the node stands by. */
   lastEcho(): number
-  /** Closes the connections; more requests open others. */
+  /** For a node that stands by no longer: closes the connections once what was sent over them is answered, at the latest after a while. */
+  retire(reason: string): void
+  /** Closes them at once; more requests open others. */
   close(reason: string): void
 }
 
@@ -33,6 +35,8 @@ export interface ForwardingClientComponents {
   here(request: ForwardedRequest): Promise<ForwardedAnswer>
   /** Default: `dialCluster`. */
   dial?: typeof dialCluster
+  /** How long a former leader may answer what was sent to it, ms. Default 3000. */
+  graceMs?: number
   clock: Clock
   log: Log
   meter?: Meter | undefined
@@ -63,7 +67,7 @@ export interface ForwardOptions {
 }
 
 export function forwardingClient(components: ForwardingClientComponents): ForwardingClient {
-  const { watch, about, standsBy, here, clock, log, meter, dial = dialCluster } = components
+  const { watch, about, standsBy, here, clock, log, meter, dial = dialCluster, graceMs = 3000 } = components
   const id = randomUUID()
   let links: ForwardingLink[] = []
   /** Whose links they are. */
@@ -77,16 +81,20 @@ export function forwardingClient(components: ForwardingClientComponents): Forwar
   let echoed = { sent: 0, answered: 0 }
   let generation = 0
 
-  function drop(reason: string): void {
+  /** No more is sent over them; a former leader may still answer what it has, for a while. */
+  function retire(reason: string, waitMs = graceMs): void {
     generation++
-    for (const link of links) link.close(reason)
+    for (const link of links) {
+      if (link.waiting === 0 || waitMs === 0) link.close(reason)
+      else setTimeout(() => link.close(reason), waitMs).unref()
+    }
     links = []
     echoed = { sent: 0, answered: 0 }
   }
 
   function follow(leader: Leader): void {
     if (term === leader.term) return
-    drop('another node leads')
+    retire('another node leads')
     term = leader.term
     failed = undefined
   }
@@ -218,14 +226,15 @@ export function forwardingClient(components: ForwardingClientComponents): Forwar
     async keep() {
       const leader = await watch.current()
       known = leader
-      if (leader === undefined || leader.clusterAddress === '') return drop('nobody leads')
+      if (leader === undefined || leader.clusterAddress === '') return retire('nobody leads')
       const link = await linkTo(leader)
       if (link === undefined) return
       const silent = echoed.sent > echoed.answered
-      if (silent && clock.now() - echoed.sent > SILENCE_MS) return drop('the active node does not answer')
+      if (silent && clock.now() - echoed.sent > SILENCE_MS) return retire('the active node does not answer', 0)
       if (!silent && clock.now() - echoed.sent >= ECHO_MS) void echo(link)
     },
     lastEcho: () => echoed.answered,
-    close: drop,
+    retire,
+    close: (reason) => retire(reason, 0),
   }
 }

@@ -76,7 +76,7 @@ async function cluster(handlers: Record<string, Handle>) {
         }
   const client = forwardingClient({
     watch: { current: async () => leader() },
-    ...{ about, clock, log: silent },
+    ...{ about, clock, log: silent, graceMs: 50 },
     standsBy: () => !here,
     here: async () => ({ status: 299, headers: [], body: bytes('here') }),
     async dial({ addresses }) {
@@ -167,12 +167,15 @@ test('a request whose connection breaks before the answer fails, and is not sent
   expect(await client.forward(request('/v1/kv/b'))).toMatchObject({ status: 200 })
 })
 
-test('a paused leader: once another leads, requests that wait for the old one fail', async () => {
+test('a paused leader: once another leads, it may answer for a moment, then requests that wait for it fail', async () => {
   const paused = held()
   const { client, lead } = await cluster({ a: paused.handle, b: echo })
-  const lost = client.forward(request('/v1/kv/a'))
-  await waitFor('the request', async () => paused.waiting.length === 1)
+  const [answered, lost] = [client.forward(request('/v1/kv/a')), client.forward(request('/v1/kv/b'))]
+  await waitFor('the requests', async () => paused.waiting.length === 2)
   lead('b')
+  await client.keep()
+  paused.waiting[0]!.end()
+  expect(await answered).toMatchObject({ status: 204 })
   await Promise.all([expect(lost).rejects.toMatchObject({ code: 'CORE_UNAVAILABLE' }), client.keep()])
   expect(await client.forward(request('/v1/kv/b'))).toMatchObject({ status: 200 })
 })
