@@ -74,13 +74,6 @@ export interface LifeCycle {
    * keyring. Takes over the keys in `reply`, which are overwritten when it fails.
    */
   adopt(reply: BootstrapReply, fill: (next: Store, previous: Store) => Promise<void>): Promise<void>
-  /** Resolves when the transitions begun so far are over. */
-  settled(): Promise<void>
-  /** Undefined while sealed. On a standby it can read. */
-  unsealed(): Unsealed | undefined
-  handle(request: CoreRequest): Promise<CoreResponse>
-  close(): Promise<void>
-}
   /** A generation to fill while the services go on. Rejects with CORE_SEALED, and on a standby with CORE_STANDBY. */
   stage(): Promise<StagedGeneration>
   /**
@@ -89,6 +82,18 @@ export interface LifeCycle {
    * nothing was changed, or the storage cannot be opened.
    */
   restore(staged: StagedGeneration, how: RestoreHow): Promise<void>
+  /** Resolves when the transitions begun so far are over. */
+  settled(): Promise<void>
+  /** Undefined while sealed. On a standby it can read. */
+  unsealed(): Unsealed | undefined
+  handle(request: CoreRequest): Promise<CoreResponse>
+  close(): Promise<void>
+}
+
+export interface RestoreHow {
+  keepKeys: boolean
+  finish(current: ClusterStore['logged']): Promise<void>
+}
 
 const INITIALIZE_LOCK_MS = 10_000
 const STEP_DOWN_MS = 10_000
@@ -97,14 +102,10 @@ const AUTO_UNSEAL_RETRY_MS = 1_000
 const AUTO_UNSEAL_LONGEST_MS = 15_000
 
 const sealed = (): CoreError => new CoreError('CORE_SEALED', 'Vault is sealed')
-export interface RestoreHow {
-  keepKeys: boolean
-  finish(current: ClusterStore['logged']): Promise<void>
-}
-
 const standby = (): CoreError => new CoreError('CORE_STANDBY', 'Vault is in standby mode')
 const changing = (): CoreError =>
   new CoreError('CORE_UNAVAILABLE', 'Vault is changing its replication role, try again shortly')
+const restoring = (): CoreError => new CoreError('CORE_UNAVAILABLE', 'Vault is restoring a snapshot, try again shortly')
 const initializedAlready = (): CoreError => new CoreError('CORE_INVALID_REQUEST', 'Vault is already initialized')
 
 export async function lifeCycle(components: LifeCycleComponents, options: LifeCycleOptions): Promise<LifeCycle> {
@@ -112,7 +113,6 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   const gate = requestGate()
   const shares = keyShares()
   const storage = await openLedStorage(components, options)
-const restoring = (): CoreError => new CoreError('CORE_UNAVAILABLE', 'Vault is restoring a snapshot, try again shortly')
   const keys = unsealedKeys(() => storage.store, autoSeal)
   let services: Services | undefined
   let lead: { held: Leadership; leading: Leading | undefined; serving: boolean } | undefined
