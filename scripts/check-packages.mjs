@@ -213,12 +213,15 @@ async function main(scratch) {
   await check('npx lockstep server -dev', () => checkServer(project))
 
   const postgres = await startPostgres()
+  const etcd = await startEtcd()
+  const env = { ...postgres.env, ...etcd.env }
   try {
     await forEach(packages, 2, async (each) => {
-      await check(`${each.name}: the README's program`, () => runReadme(each, project, postgres.env))
+      await check(`${each.name}: the README's program`, () => runReadme(each, project, env))
       await check(`${each.name}: types of every entry`, () => checkTypes(each, project))
     })
   } finally {
+    await etcd.stop()
     await postgres.stop()
   }
 }
@@ -232,6 +235,18 @@ async function startPostgres() {
     if (module.postgresBinaries() !== undefined) server = await module.startPostgres()
   })
   return server ? { env: { LOCKSTEP_PG_URL: server.url }, stop: () => server.stop() } : none
+}
+
+/** What the README of storage-etcd needs; without an etcd the check fails. */
+async function startEtcd() {
+  let server
+  await check('etcd for the READMEs', async () => {
+    const { module } = await runnerImport(join(root, 'packages/storage-etcd/test/etcd-server.ts'))
+    server = await module.startEtcd()
+  })
+  return server
+    ? { env: { LOCKSTEP_ETCD_ENDPOINTS: server.url }, stop: () => server.stop() }
+    : { env: {}, stop: async () => {} }
 }
 
 const scratch = await mkdtemp(join(tmpdir(), 'lockstep-packages-'))
