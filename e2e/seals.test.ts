@@ -1,63 +1,32 @@
-// The static auto seal, generate-root, and the four rows of the seal matrix: which keys open or recover a secondary after its
-// activation, and which no longer do.
+// generate-root, and each auto seal through restarts, loss of its provider and rotation. What replication does to seals: seal-matrix.test.ts.
 import { randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import {
-  type Cluster,
-  drOperationToken,
-  linkSecondary,
-  promoteSecondary,
-  type ReplicationKind,
-  replicationStatus,
-  startServerProcess,
-  waitFor,
-  waitUntilInSync,
-} from '@lockstep/dev-env'
-import { describe, expect, test } from 'vitest'
-import { addOperator, login, scratch } from './scratch.ts'
+import { type Cluster, waitFor } from '@lockstep/dev-env'
+import { afterAll, describe, expect, test } from 'vitest'
+import { hasOpenBao, openBaoProvider } from '../packages/seal-transit/test/openbao.ts'
+import { generateRoot, INVALID_SHARES, isRoot, restartAlone } from './operator-keys.ts'
+import { scratch } from './scratch.ts'
+import { sealProviders, transitStanza } from './seal-providers.ts'
 
 const files = scratch()
-const INVALID_SHARES = /key shares given are not valid|unseal failed, invalid key/
-
-type SealKind = 'shamir' | 'static'
+const providers = sealProviders(files)
 
 /** A static seal with a key of its own. */
 const staticSeal = () => ({ seal: { static: { current_key_id: 'one', current_key: randomBytes(32).toString('hex') } } })
 
-function start(name: string, seal: SealKind, shares: number, threshold: number): Promise<Cluster> {
-  return files.cluster(name, { shares, threshold, config: seal === 'static' ? staticSeal() : {} })
+/** Another stanza from the next start on. */
+async function reseal(cluster: Cluster, seal: object): Promise<void> {
+  const file = join(cluster.directory, 'config.json')
+  await writeFile(file, JSON.stringify({ ...JSON.parse(await readFile(file, 'utf8')), seal }))
 }
-
-/** sys/generate-root from start to decoded token; rejects with the server's error for wrong shares. */
-async function generateRoot(cluster: Cluster, keys: readonly string[]): Promise<string> {
-  const anonymous = { token: '' }
-  await cluster.client.delete('sys/generate-root/attempt', anonymous)
-  const started = (await cluster.client.write('sys/generate-root/attempt', {}, anonymous)).body
-  let last = started
-  for (const key of keys.slice(0, started.required)) {
-    last = (await cluster.client.write('sys/generate-root/update', { key, nonce: started.nonce }, anonymous)).body
-  }
-  expect(last).toMatchObject({ complete: true, progress: started.required })
-  expect(last.encoded_root_token).toBe(last.encoded_token)
-  const otp = Buffer.from(started.otp)
-  return Buffer.from(Buffer.from(last.encoded_root_token, 'base64').map((byte, index) => byte ^ otp[index]!)).toString()
-}
-
-async function isRoot(cluster: Cluster, token: string): Promise<void> {
-  const { body } = await cluster.client.read('auth/token/lookup-self', { token })
-  expect(body.data.policies).toEqual(['root'])
-}
-
-/** Process ended and started again, and left as it comes up. */
-async function restartSealed(cluster: Cluster): Promise<void> {
-  await cluster.stop()
-  cluster.process = await startServerProcess(['server', `-config=${join(cluster.directory, 'config.json')}`])
-}
+const backendStatus = async (cluster: Cluster) =>
+  (await cluster.client.read('sys/seal-backend-status', { token: '' })).body
+const serverLog = (cluster: Cluster) => readFile(join(cluster.directory, 'server.log'), 'utf8')
 
 describe('sys/generate-root on Shamir', () => {
   test('attempt, update, cancel, and every refusal', async () => {
-    const cluster = await start('generate', 'shamir', 3, 2)
+    const cluster = await files.cluster('generate', { shares: 3, threshold: 2 })
     const { client, keys } = cluster
     const call = (method: string, path: string, body?: object) =>
       client.call(method, `sys/generate-root/${path}`, body, { token: '' })
@@ -156,96 +125,142 @@ describe('the static auto seal', () => {
     const cluster = await files.cluster('rotated', {
       config: { seal: { static: { current_key_id: 'first', current_key: first } } },
     })
-    const file = join(cluster.directory, 'config.json')
-    const reseal = async (seal: object) => {
-      const config = JSON.parse(await readFile(file, 'utf8'))
-      await writeFile(file, JSON.stringify({ ...config, seal: { static: seal } }))
-    }
     await cluster.stop()
-    await reseal({ current_key_id: 'second', current_key: second, previous_key_id: 'first', previous_key: first })
+    const current = { current_key_id: 'second', current_key: second }
+    await reseal(cluster, { static: { ...current, previous_key_id: 'first', previous_key: first } })
     await cluster.start()
     expect((await cluster.client.read('auth/token/lookup-self')).status).toBe(200)
+    // Sealed anew by now or in a moment; then the old one can go.
+    await waitFor('the keys to be sealed anew', async () => (await backendStatus(cluster)).fully_wrapped === true)
+    await cluster.stop()
+    await reseal(cluster, { static: current })
+    await cluster.start()
+    await isRoot(cluster, await generateRoot(cluster, cluster.keys))
   })
 })
 
-/** Rows of the matrix: primary seal, secondary seal before. */
-const matrix: [primary: SealKind, secondary: SealKind, kind: ReplicationKind][] = [
-  ['shamir', 'shamir', 'performance'],
-  ['shamir', 'static', 'performance'],
-  ['static', 'static', 'performance'],
-  ['static', 'shamir', 'performance'],
-  ['static', 'shamir', 'dr'],
-  ['shamir', 'static', 'dr'],
-  ['shamir', 'shamir', 'dr'],
-  ['static', 'static', 'dr'],
-]
+describe('the transit auto seal', () => {
+  test('the provider goes away, comes back, and rotates the key', async () => {
+    const provider = await providers.transit()
+    const stanza = await transitStanza(provider, 'away')
+    const token = String(stanza.token)
+    const cluster = await files.cluster('away', { shares: 3, threshold: 2, config: { seal: { transit: stanza } } })
+    const { client } = cluster
+    expect((await client.read('sys/seal-status')).body).toMatchObject({
+      ...{ type: 'transit', recovery_seal: true, t: 2, n: 3, sealed: false },
+    })
+    await client.write('sys/mounts/kv', { type: 'kv' })
+    await client.write('kv/a', { kept: 'yes' })
+    const backend = { name: 'transit', configured: true, disabled: false, healthy: true }
+    expect(await backendStatus(cluster)).toEqual({ healthy: true, fully_wrapped: true, backends: [backend] })
 
-describe.each(matrix)('primary %s, secondary %s, %s replication', (primarySeal, secondarySeal, kind) => {
-  test("the secondary's own keys are dead, the primary's take their place", async () => {
-    const name = `${primarySeal}-${secondarySeal}-${kind}`
-    const primary = await start(`p-${name}`, primarySeal, 3, 2)
-    const secondary = await start(`s-${name}`, secondarySeal, 5, 3)
-    const own = [...secondary.keys]
-    await addOperator(primary)
-    await primary.client.write('sys/mounts/kv', { type: 'kv' })
-    await primary.client.write('kv/a', { from: 'primary' })
-    await primary.client.write(`sys/replication/${kind}/primary/enable`)
-    await waitFor('the primary role', async () => (await replicationStatus(primary, kind))?.mode === 'primary')
-    await linkSecondary(primary, secondary, kind, 'second')
-    await waitUntilInSync(primary, secondary, kind)
+    // A running node goes on; what needs the seal is refused.
+    await provider.stop('SIGKILL')
+    await client.write('kv/b', { written: 'without the provider' })
+    await client.write('sys/rotate')
+    await expect(generateRoot(cluster, cluster.keys)).rejects.toThrow(/503.*auto seal transit.*cannot be reached/)
+    await client.delete('sys/generate-root/attempt', { token: '' })
+    expect(await backendStatus(cluster)).toMatchObject({ healthy: false, unhealthy_since: expect.stringMatching(/Z$/) })
+    const metrics = (await client.read('sys/metrics')).body
+    const counter = metrics.Counters.find(({ Name }: { Name: string }) => Name === 'vault.seal.decrypt.error')
+    expect(counter.Labels).toEqual({ seal: 'transit' })
+    expect(counter.Sum ?? counter.Count).toBeGreaterThan(0)
 
-    // Seal type is the secondary's own, counts are the primary's.
-    const status = (await secondary.client.read('sys/seal-status')).body
-    expect(status).toMatchObject({ type: secondarySeal, t: 2, n: 3, sealed: false })
-    expect(status.recovery_seal).toBe(secondarySeal === 'static')
+    // One that starts stays sealed, says why, and unseals when the provider is back.
+    await restartAlone(cluster)
+    expect((await client.call('GET', 'sys/health')).status).toBe(503)
+    expect((await client.read('sys/seal-status')).body).toMatchObject({ sealed: true, initialized: true })
+    expect(cluster.process.output()).toMatch(
+      /auto unseal failed.*the transit server 127\.0\.0\.1:\d+ cannot be reached/,
+    )
+    await waitFor('another try', () => cluster.process.output().includes('auto unseal failed, trying again'))
+    await provider.start()
+    await waitFor('the node to unseal', async () => (await client.call('GET', 'sys/health')).status === 200)
+    expect((await client.read('kv/b')).body.data).toEqual({ written: 'without the provider' })
 
-    // The key that operators hold shares of.
-    if (kind === 'performance') {
-      await expect(generateRoot(secondary, own)).rejects.toThrow(INVALID_SHARES)
-      await isRoot(secondary, await generateRoot(secondary, primary.keys))
-    } else {
-      expect(await drOperationToken(secondary)).toMatch(/^hvr\./)
-      secondary.keys = own
-      await expect(drOperationToken(secondary)).rejects.toThrow(INVALID_SHARES)
-      await secondary.client.delete('sys/replication/dr/secondary/generate-operation-token/attempt', { token: '' })
-      secondary.keys = primary.keys
-    }
+    // A new version of the key: everything is sealed anew, and the old version may go.
+    await provider.client.write('transit/keys/away/rotate')
+    await cluster.stop()
+    await cluster.start()
+    await waitFor('the keys to be sealed anew', () => cluster.process.output().includes('sealed anew'))
+    expect(await backendStatus(cluster)).toMatchObject({ fully_wrapped: true })
+    await provider.client.write('transit/keys/away/config', { min_decryption_version: 2, min_encryption_version: 2 })
+    await cluster.stop('SIGKILL')
+    await cluster.start()
+    await isRoot(cluster, await generateRoot(cluster, cluster.keys))
+    expect(await serverLog(cluster)).not.toContain(token)
+  })
 
-    // What unseals after a restart.
-    if (secondarySeal === 'static') {
-      await secondary.stop()
-      await secondary.start()
-    } else {
-      await restartSealed(secondary)
-      const sealed = (await secondary.client.read('sys/seal-status')).body
-      expect(sealed).toMatchObject({ sealed: true, t: 2, n: 3 })
-      await secondary.client.write('sys/unseal', { key: own[0] })
-      const refused = await secondary.client.call('PUT', 'sys/unseal', { key: own[1] })
-      expect(refused.status).toBe(400)
-      expect(refused.body.errors[0]).toMatch(/unseal failed, invalid key/)
-      expect((await secondary.client.read('sys/seal-status')).body).toMatchObject({ sealed: true, progress: 0 })
-      await secondary.unseal()
-    }
-    await waitUntilInSync(primary, secondary, kind)
-    if (kind === 'performance') {
-      await login(secondary)
-      expect((await secondary.client.read('kv/a')).body.data).toEqual({ from: 'primary' })
-    } else expect((await secondary.client.call('GET', 'sys/health')).status).toBe(472)
+  test('a token that ends is replaced in its file, with the server running', async () => {
+    const provider = await providers.transit()
+    const stanza = await transitStanza(provider, 'token-file')
+    const file = await files.path('transit-token')
+    await writeFile(file, `${stanza.token}\n`, { mode: 0o600 })
+    const config = { seal: { transit: { ...stanza, token: `file://${file}` } } }
+    const cluster = await files.cluster('token-file', { config })
+    await provider.client.write('auth/token/revoke', { token: stanza.token })
+    await expect(generateRoot(cluster, cluster.keys)).rejects.toThrow(/503.*auto seal transit.*permission denied/)
+    await restartAlone(cluster)
+    expect((await cluster.client.call('GET', 'sys/health')).status).toBe(503)
+    const { token } = await transitStanza(provider, 'token-file')
+    await writeFile(file, String(token))
+    await waitFor('the node to unseal', async () => (await cluster.client.call('GET', 'sys/health')).status === 200)
+    await isRoot(cluster, await generateRoot(cluster, cluster.keys))
+  })
 
-    // The primary keeps what it had.
-    await isRoot(primary, await generateRoot(primary, primary.keys))
-    if (kind !== 'dr') return
+  // Beside the repository only; what is claimed is shown with Lockstep as the provider above.
+  if (hasOpenBao) {
+    describe('with OpenBao', () => {
+      const openBao = openBaoProvider()
+      afterAll(async () => (await openBao).close())
 
-    // Failover: the seal that was here, the keys that were there.
-    await primary.stop('SIGKILL')
-    await promoteSecondary(secondary, 'dr', { force: true })
-    const root = await generateRoot(secondary, primary.keys)
-    await expect(generateRoot(secondary, own)).rejects.toThrow(INVALID_SHARES)
-    await secondary.stop()
-    await secondary.start()
-    secondary.client.token = root
-    expect((await secondary.client.read('kv/a')).body.data).toEqual({ from: 'primary' })
-    await secondary.client.write('kv/b', { by: 'the new primary' })
-    expect((await secondary.client.read('sys/seal-status')).body).toMatchObject({ type: secondarySeal, t: 2, n: 3 })
+      test('init, restart, generate-root', async () => {
+        const provider = await openBao
+        const { client } = provider
+        await client.write('transit/keys/openbao')
+        const seal = { transit: { address: provider.address, key_name: 'openbao', mount_path: 'transit' } }
+        const cluster = await files.cluster('openbao', { config: { seal }, env: { VAULT_TOKEN: client.token } })
+        await client.write('transit/keys/openbao/rotate')
+        await cluster.stop()
+        await cluster.start()
+        await waitFor('the keys to be sealed anew', () => cluster.process.output().includes('sealed anew'))
+        await isRoot(cluster, await generateRoot(cluster, cluster.keys))
+      })
+    })
+  }
+})
+
+describe('the PKCS#11 auto seal', () => {
+  test('a wrong PIN leaves the node sealed and is not tried again; another key label rotates', async () => {
+    const { config, env } = await providers.options('pkcs11', 'hsm')
+    const cluster = await files.cluster('hsm', { shares: 3, threshold: 2, config: config!, env: env! })
+    const { pkcs11 } = (config as { seal: { pkcs11: object } }).seal
+    await cluster.client.write('sys/mounts/kv', { type: 'kv' })
+    await cluster.client.write('kv/a', { kept: 'yes' })
+    expect((await cluster.client.read('sys/seal-status')).body).toMatchObject({ type: 'pkcs11', t: 2, n: 3 })
+
+    const right = cluster.env.VAULT_HSM_PIN!
+    cluster.env.VAULT_HSM_PIN = 'wrong-pin-0000'
+    await restartAlone(cluster)
+    expect((await cluster.client.call('GET', 'sys/health')).status).toBe(503)
+    expect(cluster.process.output()).toContain('CKR_PIN_INCORRECT')
+    await waitFor('another try', () => cluster.process.output().includes('not tried again before a restart'))
+
+    cluster.env.VAULT_HSM_PIN = right
+    await reseal(cluster, { pkcs11: { ...pkcs11, key_label: 'another' } })
+    await cluster.stop()
+    await cluster.start()
+    expect((await cluster.client.read('kv/a')).body.data).toEqual({ kept: 'yes' })
+    await waitFor('the keys to be sealed anew', () => cluster.process.output().includes('sealed anew'))
+    await isRoot(cluster, await generateRoot(cluster, cluster.keys))
+    const log = await serverLog(cluster)
+    for (const pin of [right, 'wrong-pin-0000']) expect(log).not.toContain(pin)
+  })
+
+  test('a library that is not there stops the start with one line', async () => {
+    const stanza = { lib: '/nowhere/lib.so', token_label: 'x', key_label: 'x', pin: 'secret-pin' }
+    const failure = files.cluster('nowhere', { config: { seal: { pkcs11: stanza } } })
+    await expect(failure).rejects.toThrow(/seal "pkcs11": the PKCS#11 library \/nowhere\/lib\.so cannot be used/)
+    await expect(failure).rejects.not.toThrow(/secret-pin/)
   })
 })
