@@ -7,7 +7,6 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '@lockstep/dev-env'
-import { accepting } from './accepting.mjs'
 
 export async function startPostgres() {
   const binaries = postgresBinaries()
@@ -28,9 +27,14 @@ export async function startPostgres() {
     synchronous_commit: 'on',
   }
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
-  const server = spawn(join(binaries, 'postgres'), ['-D', data, ...args], { ...owner, stdio: 'ignore', cwd: directory })
+  const server = spawn(join(binaries, 'postgres'), ['-D', data, ...args], {
+    ...owner,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    cwd: directory,
+  })
   const exited = once(server, 'exit')
-  await accepting('PostgreSQL', port)
+  // It accepts connections before it serves them.
+  await untilOutput(server.stderr, 'ready to accept connections')
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres?sslmode=disable`,
     pid: server.pid,
@@ -40,6 +44,19 @@ export async function startPostgres() {
       await rm(directory, { recursive: true })
     },
   }
+}
+
+/** Reads on afterwards, so that the writer never waits. */
+function untilOutput(stream, text) {
+  let output = ''
+  return new Promise((resolve, reject) => {
+    stream.on('data', (chunk) => {
+      if (output.length > 10_000) return
+      output += chunk
+      if (output.includes(text)) resolve()
+    })
+    stream.on('end', () => reject(new Error(`PostgreSQL did not start: ${output}`)))
+  })
 }
 
 function postgresBinaries() {

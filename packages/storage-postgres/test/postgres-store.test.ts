@@ -147,7 +147,9 @@ describe.skipIf(postgresBinaries() === undefined)('with PostgreSQL', () => {
     const store = await openStore({ table })
     const length = 300_000
     for (let i = 0; i < 30; i++) await store.put(`long/${String(i).padStart(2, '0')}`, new Uint8Array(length).fill(i))
-    for (let i = 0; i < 3000; i++) await store.put(`short/${String(i).padStart(4, '0')}`, bytes(String(i)))
+    const short = await store.begin()
+    for (let i = 0; i < 3000; i++) await short.put(`short/${String(i).padStart(4, '0')}`, bytes(String(i)))
+    await short.commit()
     for (const reverse of [false, true]) {
       const lengths: number[] = []
       const names: string[] = []
