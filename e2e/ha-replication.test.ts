@@ -146,13 +146,21 @@ const counted = async (client: VaultClient, kind: ReplicationKind): Promise<Resu
   return { resumed_links, merkle_diffs }
 }
 
-/** How long after `since` (ms) the secondary streamed with less than a second of lag on a link made after `before`; in seconds. */
-async function caughtUp(secondary: Leader, kind: ReplicationKind, before: Resumed, since: number): Promise<number> {
+/** How long after `since` (ms) the secondary, on a link made after `before`, held what the primary had logged a moment ago; in seconds. */
+async function caughtUp(
+  primary: Side,
+  secondary: Leader,
+  kind: ReplicationKind,
+  before: Resumed,
+  since: number,
+): Promise<number> {
   await waitFor(
-    `${secondary.name} to stream again`,
+    `${secondary.name} to catch up`,
     async () => {
+      const { last_wal } = await shown(primary.client, kind)
       const status = await shown(secondary.client, kind)
-      return status.state === 'stream-wals' && status.resumed_links > before.resumed_links && status.lag_ms < 1000
+      const streams = status.state === 'stream-wals' && status.resumed_links > before.resumed_links
+      return streams && status.lag_ms < 1000 && status.last_remote_wal >= last_wal
     },
     { intervalMs: 20, timeoutMs: LONGEST_CATCH_UP_MS },
   )
@@ -209,7 +217,7 @@ describe.each(PAIRS)('from %s to %s', (upstream, downstream) => {
       const killedAt = Date.now()
       const next = await primary.failOver()
       const seconds = await Promise.all(
-        KINDS.map((kind) => caughtUp(leaders[kind], kind, before[kind], next.activeSince)),
+        KINDS.map((kind) => caughtUp(primary, leaders[kind], kind, before[kind], next.activeSince)),
       )
       await untilWrites(load)
       for (const kind of KINDS) {
@@ -228,7 +236,7 @@ describe.each(PAIRS)('from %s to %s', (upstream, downstream) => {
   test.each(KINDS)(`the active node of the %s secondary is killed (${KILLS} times)`, async (kind) => {
     for (let round = 0; round < KILLS; round++) {
       const next = await secondaries[kind].failOver()
-      const seconds = await caughtUp(next, kind, { resumed_links: 0, merkle_diffs: 0 }, next.activeSince)
+      const seconds = await caughtUp(primary, next, kind, { resumed_links: 0, merkle_diffs: 0 }, next.activeSince)
       expect(await counted(next.client, kind)).toEqual({ resumed_links: 1, merkle_diffs: 0 })
       figures.push(`${kind} secondary: lag under 1 s ${seconds.toFixed(2)} s after the new active node`)
       await secondaries[kind].heal()
@@ -241,7 +249,7 @@ describe.each(PAIRS)('from %s to %s', (upstream, downstream) => {
     )
     const since = Math.max(next!.activeSince, ...leaders.map((leader) => leader.activeSince))
     const none = { resumed_links: 0, merkle_diffs: 0 }
-    const seconds = await Promise.all(KINDS.map((kind, at) => caughtUp(leaders[at]!, kind, none, since)))
+    const seconds = await Promise.all(KINDS.map((kind, at) => caughtUp(primary, leaders[at]!, kind, none, since)))
     for (const [at, kind] of KINDS.entries()) {
       expect((await counted(leaders[at]!.client, kind)).merkle_diffs, kind).toBe(0)
     }

@@ -107,6 +107,9 @@ function shownRepair({ reason, from, to, keys, at, repairedAt }: Repair): Record
   return { reason, after_wal: from, to_wal: to, keys, found_at: rfc3339(at), repaired_at: rfc3339(repairedAt) }
 }
 
+/** The primary pings every second. */
+const SILENT_MS = 3_000
+
 const NEVER_STARTED = { state: 'idle', connection_state: 'shutdown' }
 
 export function secondaryRole(
@@ -206,6 +209,12 @@ export function secondaryRole(
     return follower?.status().position ?? NO_POSITION
   }
 
+  /** What was not heard of can be missing: on a link that is silent, lag is at least the time since the last news. */
+  function lagOf({ lagMs, heartbeat }: FollowStatus): number {
+    const silence = heartbeat.lastHeartbeat === 0 ? 0 : clock.now() - heartbeat.lastHeartbeat
+    return silence < SILENT_MS ? lagMs : Math.max(lagMs, silence)
+  }
+
   function mode(): 'secondary' | 'bootstrapping' {
     synced ||= position().cursor !== null
     return synced ? 'secondary' : 'bootstrapping'
@@ -248,7 +257,7 @@ export function secondaryRole(
         // Beyond Vault: which node of the primary leads, lag without comparing two clusters, and why the last comparison was made.
         active_primary_cluster_addr: resolver!.active(),
         last_primary_failover: rfc3339(resolver!.movedAt()),
-        lag_ms: status.lagMs,
+        lag_ms: lagOf(status),
         primary_head_wal: status.primaryHead,
         last_diff_reason: status.diffReason,
         diff_rounds: status.rounds,
@@ -272,7 +281,7 @@ export function secondaryRole(
       if (status !== undefined) memory.observe(status)
       return {
         heard: memory.value(),
-        lagMs: status?.lagMs ?? 0,
+        lagMs: status === undefined ? 0 : lagOf(status),
         lastError: status === undefined || status.connectionState === 'ready' ? '' : status.lastError,
         handover,
         handedTo,

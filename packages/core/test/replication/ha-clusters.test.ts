@@ -234,6 +234,24 @@ test('promotion, demotion and disabling: the other nodes follow without a restar
   for (const node of secondary.nodes) expect((await health(node)).dr).toBe('disabled')
 })
 
+test('on a silent link lag grows, and nothing is compared when the primary is heard again', async () => {
+  const primary = await primaryOf('primary', 2, ['dr'], { proxied: true })
+  const secondary = await started('secondary', 1)
+  await linkCluster(primary, secondary, 'dr')
+  const [node] = secondary.nodes as [HaNode]
+  const { proxy, ...active } = await primary.active()
+  await waitFor('a heartbeat', async () => ((await node.status('dr')).active_primary_cluster_addr as string) !== '')
+  proxy!.set({ blackhole: true })
+  await active.ask('update', 'kv/unheard', { n: 1 })
+  await waitFor('lag', async () => Number((await node.status('dr')).lag_ms) > 3000)
+  proxy!.set({})
+  await streams(primary, secondary, 'dr')
+  expect(await node.status('dr')).toMatchObject({
+    merkle_diffs: 1,
+    lag_ms: expect.toSatisfy((ms: number) => ms < 3000),
+  })
+})
+
 test('an active node that falls silent is left for the one that leads in its place, without waiting for it to speak', async () => {
   const primary = await primaryOf('primary', 2, ['performance'], { proxied: true })
   const secondary = await started('secondary', 1)
