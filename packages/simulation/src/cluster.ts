@@ -191,8 +191,8 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
       await new Promise<void>((resolve) => void at.process.after(500, resolve))
       seen = await dropLocalData(at, uuid)
     }
-    leaving.delete(uuid)
     if ((await at.store.get(key)) === undefined && node === at) unregister(at, uuid)
+    leaving.delete(uuid)
   }
 
   /** What this cluster alone kept in a mount that is gone. */
