@@ -63,7 +63,10 @@ const members = fc.record(
   {
     storage: labelled(['inmem', 'level', 'postgresql', 'etcd', 'consul'], storage),
     listener: labelled(['tcp', 'unix'], listener),
-    seal: labelled(['static', 'transit', 'awskms'], block('current_key', 'current_key_id', 'disabled')),
+    seal: labelled(
+      ['static', 'transit', 'pkcs11', 'awskms'],
+      block('current_key', 'current_key_id', 'disabled', 'address', 'token', 'key_name', 'slot', 'pin', 'key_id'),
+    ),
     replication,
     telemetry: block('unauthenticated_metrics_access', 'prometheus_retention_time'),
     api_addr: value,

@@ -35,13 +35,16 @@ describe('paths without token and envelope', () => {
       initialized: true,
       sealed: false,
     })
+    expect((await server.send('/v1/sys/seal-backend-status')).json).toEqual({
+      ...{ healthy: true, fully_wrapped: true, backends: [] },
+    })
     expect((await server.send('/v1/sys/unseal', { method: 'PUT', body: '{"key":"ab"}' })).json).toEqual({
       sealed: false,
       t: 1,
     })
     expect(core.calls).toEqual([['unseal', { key: 'ab' }]])
     expect((await server.send('/v1/sys/leader')).json).toEqual(core.leaderBody)
-    for (const path of ['/v1/sys/unseal', '/v1/sys/seal-status', '/v1/sys/leader']) {
+    for (const path of ['/v1/sys/unseal', '/v1/sys/seal-status', '/v1/sys/seal-backend-status', '/v1/sys/leader']) {
       const method = path.endsWith('unseal') ? 'GET' : 'PUT'
       expect(await server.send(path, { method })).toMatchObject({ status: 405, json: { errors: [] } })
     }

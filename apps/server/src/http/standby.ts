@@ -16,6 +16,7 @@ const OWN: ReadonlySet<string> = new Set([
   'sys/leader',
   'sys/metrics',
   'sys/seal',
+  'sys/seal-backend-status',
   'sys/seal-status',
   'sys/step-down',
   'sys/unseal',
