@@ -84,7 +84,10 @@ export async function haCluster(options: HaClusterOptions): Promise<HaCluster> {
       if (link) link.cluster.to(node.clusterPort)
     }
     const first = nodes[0]!
-    const { body } = await first.client.write('sys/init', { recovery_shares: 1, recovery_threshold: 1 })
+    // On a busy machine the storage may not be quick enough yet; what failed has initialised nothing.
+    const { body } = await waitFor(`${name} to be initialised`, () =>
+      first.client.write('sys/init', { recovery_shares: 1, recovery_threshold: 1 }),
+    )
     const addresses = nodes.map((node) => node.address)
     client = activeClient(addresses, body.root_token)
     const cluster: HaCluster = {
@@ -99,11 +102,6 @@ export async function haCluster(options: HaClusterOptions): Promise<HaCluster> {
       states: () => Promise.all(nodes.map((node) => node.state())),
       active: () => active(cluster),
       stop,
-    }
-    // They were started before there was anything to unseal.
-    for (const node of nodes.slice(1)) {
-      await node.stop()
-      await node.start()
     }
     await cluster.active()
     await waitFor(`${name}'s standbys`, async () =>
