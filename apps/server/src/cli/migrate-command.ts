@@ -1,7 +1,7 @@
 /** `lockstep operator migrate`: from one storage to another, offline. */
 import { MigrationInterrupted, type MigrationReport, migrateStorage, resetMigration } from '@lockstep/core'
 import { loadMigrateConfig } from '../config/migrate-config.ts'
-import type { StorageConfig } from '../config/server-config.ts'
+import type { LogLevel, StorageConfig } from '../config/server-config.ts'
 import { type OpenStorage, openStorage } from '../open-storage.ts'
 import { reasonOf, StartupError, startupError } from '../startup-error.ts'
 import type { MigrateFlags } from './arguments.ts'
@@ -43,7 +43,7 @@ async function migrate(
     ending.abort(new StartupError('interrupted'))
   }
   for (const signal of ['SIGTERM', 'SIGINT']) around.signals.once(signal, end)
-  const progress = progressLines(around, logLevel !== 'warn' && logLevel !== 'error')
+  const progress = progressLines(around, logLevel)
   try {
     const options = { start, maxParallel, signal: ending.signal, onProgress: progress.add }
     const report = await migrateStorage({ source, destination, clock: Date }, options)
@@ -60,24 +60,42 @@ async function migrate(
   }
 }
 
+/**
+ * Data and lock are opened apart: a leader's writes end with its lease, which may run out on a busy machine, while what a migration
+ * writes is kept apart by its record.
+ */
 async function opened(which: string, config: StorageConfig): Promise<OpenStorage> {
+  const all: OpenStorage[] = []
+  const close = async (): Promise<void> => {
+    for (const storage of all) await storage.close()
+  }
   try {
-    return await openStorage(config)
+    if (config.type === 'level' || config.type === 'inmem') return await openStorage(config)
+    const data = await openStorage({ ...config, haEnabled: false })
+    all.push(data)
+    const locked = await openStorage({ ...config, haEnabled: true })
+    all.push(locked)
+    return { store: data.store, ...(locked.lock === undefined ? {} : { lock: locked.lock }), close }
   } catch (error) {
+    await close()
     throw startupError(`${which} "${config.type}"`, error)
   }
 }
 
-function progressLines({ stdout }: Surroundings, wanted: boolean) {
+/** Every few seconds; with `debug` and `trace` for every batch. */
+function progressLines({ stdout }: Surroundings, level: LogLevel) {
+  const every = level === 'debug' || level === 'trace'
   const rows = { copying: 0, verifying: 0 }
   let phase: keyof typeof rows = 'copying'
+  const tell = (): void => stdout(`${phase}: ${rows[phase].toLocaleString('en')} rows\n`)
   const timer = setInterval(() => {
-    if (wanted) stdout(`${phase}: ${rows[phase].toLocaleString('en')} rows\n`)
+    if (level === 'info') tell()
   }, PROGRESS_MS)
   return {
     add(progress: { phase: keyof typeof rows; rows: number }) {
       phase = progress.phase
       rows[phase] += progress.rows
+      if (every) tell()
     },
     end: () => clearInterval(timer),
   }

@@ -32,6 +32,5 @@ function readEnd(root: Section, stanza: string): StorageConfig {
   const storage = readStorageBlock(label, section, {})
   if (storage.type === 'inmem')
     throw new ConfigError(`${section.where}: inmem ends with its process, nothing can be migrated`)
-  // With the leader lock, by which a running server is noticed.
-  return storage.type === 'level' ? storage : { ...storage, haEnabled: true }
+  return storage
 }

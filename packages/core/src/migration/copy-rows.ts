@@ -7,6 +7,8 @@ export interface CopyOptions {
   includes(name: string): boolean
   /** Batches written at the same time. */
   maxParallel: number
+  /** Rows of a batch at most. Default 1000. */
+  batchRows?: number | undefined
   signal: AbortSignal
   /** Rows that are durable. */
   onRows?(count: number): void
@@ -24,7 +26,7 @@ const BATCH_BYTES = 1024 * 1024
 
 /** Rejects with what failed; `stoppedAt` is set on the error then. */
 export async function copyRows(source: Pick<Store, 'scan'>, destination: Store, options: CopyOptions): Promise<Copied> {
-  const { start, includes, maxParallel, signal } = options
+  const { start, includes, maxParallel, batchRows = BATCH_ROWS, signal } = options
   const engine = storeEngine(destination)
   const batchBytes = Math.min(BATCH_BYTES, roomOf(destination.limits))
   /** First names of the batches under way, and the writes of them. */
@@ -72,7 +74,7 @@ export async function copyRows(source: Pick<Store, 'scan'>, destination: Store, 
       rows++
       next = key
       if (!includes(key)) continue
-      if (batch.length > 0 && (batch.length >= BATCH_ROWS || bytes + key.length * 3 + value.byteLength > batchBytes)) {
+      if (batch.length > 0 && (batch.length >= batchRows || bytes + key.length * 3 + value.byteLength > batchBytes)) {
         await put(batch)
         batch = []
         bytes = 0

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { MerkleForest } from '@lockstep/replication'
 import { merkleForest } from '@lockstep/replication'
 import { copiedLeaf, rowCopy } from '@lockstep/replication-driver'
-import { type LeaderLock, type Leadership, type Store, storeEngine, type WriteOperation } from '@lockstep/storage'
+import { type LeaderLock, type Store, storeEngine, type WriteOperation } from '@lockstep/storage'
 import { type Clock, CoreError } from '../contracts.ts'
 import { openGenerations } from '../seal-life-cycle/generations.ts'
 import { registeredNodes } from '../seal-life-cycle/node-registry.ts'
@@ -14,11 +14,10 @@ import { copyRows } from './copy-rows.ts'
 import { MIGRATION, type MigrationRecord, readMigration, removeMigration, writeMigration } from './migration-lock.ts'
 import { leaves, type StorageDigest, storageDigest } from './storage-digest.ts'
 
-/** A storage as a server would open it. */
 export interface MigrationEnd {
   store: Store
+  /** Of the servers on it; held meanwhile as far as it can be. What keeps servers away is the record of the migration. */
   lock?: LeaderLock | undefined
-  fenced?(leadership: Leadership): Promise<Store>
 }
 
 export interface MigrationOptions {
@@ -26,6 +25,8 @@ export interface MigrationOptions {
   start?: string | undefined
   /** Batches written at the same time. Default 10. */
   maxParallel?: number | undefined
+  /** Rows written at once. Default 1000. */
+  batchRows?: number | undefined
   signal: AbortSignal
   onProgress?(progress: { phase: 'copying' | 'verifying'; rows: number }): void
 }
@@ -55,8 +56,8 @@ export class MigrationInterrupted extends Error {
 const AFTER_ALL = '~'
 /** Told to nobody but the storage they are in. */
 const OWN = /^nodes\//
-/** A leader publishes itself within a moment; who has the lock for longer leads. */
-const LOCK_MS = 5_000
+/** Longer than a lock outlives a migration that was killed. */
+const LOCK_MS = 20_000
 const DELETE_ROWS = 1000
 /** Nodes show themselves every five seconds, and take the record away when they stop in order. */
 const NODE_GONE_MS = 15_000
@@ -69,8 +70,9 @@ export async function migrateStorage(
   const { clock } = ends
   const undo: (() => Promise<void>)[] = []
   try {
-    const from = await alone(ends.source, 'storage_source', undo, clock)
-    const to = await alone(ends.destination, 'storage_destination', undo, clock)
+    await alone(ends.source, 'storage_source', undo, clock)
+    await alone(ends.destination, 'storage_destination', undo, clock)
+    const [from, to] = [ends.source.store, ends.destination.store]
     const record = await begin(from, to, options, clock)
     undo.push(() => removeMigration(from))
     if (options.start === undefined) await empty(to, record)
@@ -90,25 +92,18 @@ export async function resetMigration(source: Pick<Store, 'get' | 'delete'>): Pro
   await removeMigration(source)
 }
 
-/** The storage as nobody else writes it. */
-async function alone(end: MigrationEnd, which: string, undo: (() => Promise<void>)[], clock: Clock): Promise<Store> {
+/** Rejects with CORE_UNAVAILABLE while a server runs there. */
+async function alone(end: MigrationEnd, which: string, undo: (() => Promise<void>)[], clock: Clock): Promise<void> {
   await assertNoNode(end.store, which, clock)
-  if (end.lock === undefined) return end.store
-  let held: Leadership
-  try {
-    held = await end.lock.acquire(AbortSignal.timeout(LOCK_MS))
-  } catch (cause) {
-    const holder = await end.lock.holder().catch(() => undefined)
-    if (holder === undefined && (cause as Error).name !== 'TimeoutError') throw cause
-    throw new CoreError('CORE_UNAVAILABLE', `${which} is in use: a running server leads there; stop it first`, {
-      cause,
-    })
-  }
+  const { lock } = end
+  if (lock === undefined) return
+  const inUse = (cause?: unknown): CoreError =>
+    new CoreError('CORE_UNAVAILABLE', `${which} is in use: a running server leads there; stop it first`, { cause })
+  if ((await lock.holder()) !== undefined) throw inUse()
+  const held = await lock.acquire(AbortSignal.timeout(LOCK_MS)).catch((error: Error) => {
+    throw error.name === 'TimeoutError' ? inUse(error) : error
+  })
   undo.push(() => held.release())
-  const fenced = await end.fenced?.(held)
-  if (fenced === undefined) return end.store
-  undo.push(() => fenced.close())
-  return fenced
 }
 
 /** Standbys and sealed nodes have no lock, and would lead as soon as it is free. */
@@ -172,13 +167,13 @@ async function copyAndVerify(
   options: MigrationOptions,
   clock: Clock,
 ): Promise<MigrationReport> {
-  const { signal, onProgress, maxParallel = 10, start } = options
+  const { signal, onProgress, maxParallel = 10, batchRows, start } = options
   const generation = await currentGeneration(from)
   const includes = (name: string): boolean =>
     name !== MIGRATION && !OWN.test(name) && (!/^g\d+\//.test(name) || name.startsWith(generation))
   const began = clock.now()
   const onRows = (rows: number): void => onProgress?.({ phase: 'copying', rows })
-  const { stoppedAt } = await copyRows(from, to, { start, includes, maxParallel, signal, onRows }).catch(
+  const { stoppedAt } = await copyRows(from, to, { start, includes, maxParallel, batchRows, signal, onRows }).catch(
     (cause: unknown) => {
       const at = (cause as { stoppedAt?: unknown }).stoppedAt
       throw typeof at === 'string' ? new MigrationInterrupted(at, { cause }) : cause
