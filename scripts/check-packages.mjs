@@ -115,8 +115,10 @@ async function install(packages, project) {
     join(project, 'package.json'),
     JSON.stringify({ name: 'consumer', private: true, type: 'module', dependencies: tarballs, overrides: tarballs }),
   )
+  // Native modules are compiled on the way.
   await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', `--@lockstep:registry=${NOWHERE}`], {
     cwd: project,
+    timeout: 400_000,
   })
 }
 
