@@ -17,10 +17,24 @@ export class EtcdCallError extends Error {
   }
 }
 
-/** The server or the connection may be better the next time, or at another endpoint. */
+/** etcd has answered, and its answer is no. Whatever else fails may be better the next time, or at another endpoint. */
+const REFUSALS: ReadonlySet<number> = new Set([
+  Status.INVALID_ARGUMENT,
+  Status.NOT_FOUND,
+  Status.ALREADY_EXISTS,
+  Status.PERMISSION_DENIED,
+  Status.RESOURCE_EXHAUSTED,
+  Status.FAILED_PRECONDITION,
+  Status.OUT_OF_RANGE,
+  Status.UNIMPLEMENTED,
+  Status.UNAUTHENTICATED,
+])
+
 export function isTransient({ status, details }: EtcdCallError): boolean {
-  if (status === Status.UNAVAILABLE || status === Status.DEADLINE_EXCEEDED || status === Status.CANCELLED) return true
-  // "too many requests", and a member that is being started or stopped.
+  return !REFUSALS.has(status) || isTooBusy(status, details)
+}
+
+function isTooBusy(status: number, details: string): boolean {
   return status === Status.RESOURCE_EXHAUSTED && details.includes('too many requests')
 }
 
@@ -29,7 +43,7 @@ export function wasNotCarriedOut({ status, details }: EtcdCallError): boolean {
   if (status === Status.UNAVAILABLE) {
     return /^No connection established|^Name resolution failed|etcdserver: no leader/.test(details)
   }
-  return status === Status.RESOURCE_EXHAUSTED && details.includes('too many requests')
+  return isTooBusy(status, details)
 }
 
 export function isCompacted(error: unknown): boolean {

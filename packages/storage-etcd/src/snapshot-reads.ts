@@ -22,7 +22,7 @@ const LARGEST_PAGE = 16_384
 const PAGE_BYTES = 2 * 1024 * 1024
 /** etcd's limit of operations in one Txn is 128. */
 const KEYS_PER_TXN = 64
-/** Keys per step of a descending scan. */
+/** Entries that are asked for in one page without knowing how long they are; keys per step of a descending scan. */
 const STRIDE = 256
 
 /** What a read has found, for those who must know whether it still holds later. */
@@ -141,7 +141,8 @@ export class SnapshotReads {
     const rest = { ...bounds }
     let left = limit
     let at = revision
-    for (let size = Math.min(FIRST_PAGE, left); ; ) {
+    // Who says how many are wanted gets them at once.
+    for (let size = left <= STRIDE ? left : FIRST_PAGE; ; ) {
       const page = await this.#page({ ...this.#keys.range(rest), limit: Math.min(size, left), revision: at })
       at ||= page.revision
       let bytes = 0

@@ -1,5 +1,10 @@
+import 'reflect-metadata' // which @peculiar/x509 needs
 import { execFile, spawn } from 'node:child_process'
+import { createPrivateKey, webcrypto } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import {
@@ -10,6 +15,7 @@ import {
   storeEngine,
   transact,
 } from '@lockstep/storage'
+import * as x509 from '@peculiar/x509'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { bundle } from '../../storage-level/test/bundle.ts'
 import { type EtcdStoreOptions, etcdLeaderLock, etcdStore } from '../src/index.ts'
@@ -590,3 +596,78 @@ describe('authentication', () => {
     await expect(wrong).rejects.not.toThrow(/hunter2/)
   })
 })
+
+test('TLS: both ends by certificates of one authority, and nobody else', async () => {
+  const files = await certificates()
+  onTestFinished(() => rm(files.directory, { recursive: true }))
+  const own = await ownServer({ tls: files.paths })
+  const { ca, cert, key } = files
+  await expect
+    .poll(() =>
+      etcdStore({ endpoints: own.url, tls: { ca, cert, key } }).then(
+        (s) => s.close().then(() => true),
+        () => false,
+      ),
+    )
+    .toBe(true)
+  const tls = { ca, cert, key }
+  const lock = etcdLeaderLock({ endpoints: own.url, tls })
+  onTestFinished(() => lock.close())
+  const leadership = await lock.acquire()
+  const store = await openStore({ endpoints: own.url, prefix: '/lockstep/', tls, fencedBy: leadership })
+  await store.put('a', bytes('1'))
+  expect(text(await store.get('a'))).toBe('1')
+  const stranger = await certificates()
+  onTestFinished(() => rm(stranger.directory, { recursive: true }))
+  for (const wrong of [
+    { ca },
+    { cert, key },
+    { ca, cert: stranger.cert, key: stranger.key },
+    { ca: stranger.ca, cert, key },
+  ]) {
+    const opening = openStore({ endpoints: own.url, tls: wrong, requestTimeout: 1000 })
+    await expect(opening).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' })
+  }
+})
+
+/** An authority and one certificate of it for both ends, as PEM and in files. */
+async function certificates() {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
+  const keyPair = () => webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
+  const [authority, end] = [await keyPair(), await keyPair()]
+  const validity = { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + 3_600_000) }
+  const root = await x509.X509CertificateGenerator.createSelfSigned(
+    {
+      ...validity,
+      name: 'CN=root',
+      keys: authority,
+      signingAlgorithm: algorithm,
+      extensions: [new x509.BasicConstraintsExtension(true, 1, true)],
+    },
+    webcrypto,
+  )
+  const leaf = await x509.X509CertificateGenerator.create(
+    {
+      ...validity,
+      subject: 'CN=127.0.0.1',
+      issuer: root.subject,
+      publicKey: end.publicKey,
+      signingKey: authority.privateKey,
+      signingAlgorithm: algorithm,
+      extensions: [
+        new x509.SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }]),
+        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
+      ],
+    },
+    webcrypto,
+  )
+  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', end.privateKey))
+  const key = createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' })
+    .export({ type: 'sec1', format: 'pem' })
+    .toString()
+  const [ca, cert] = [root.toString('pem'), leaf.toString('pem')]
+  const directory = await mkdtemp(join(tmpdir(), 'lockstep-etcd-tls-'))
+  const paths = { ca: join(directory, 'ca.pem'), cert: join(directory, 'cert.pem'), key: join(directory, 'key.pem') }
+  await Promise.all([writeFile(paths.ca, ca), writeFile(paths.cert, cert), writeFile(paths.key, key)])
+  return { ca, cert, key, directory, paths }
+}
