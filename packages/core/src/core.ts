@@ -160,6 +160,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
   const cycle: LifeCycle = await lifeCycle(
     {
       ...{ physical, autoSeal, lock, fenced: components.fenced, log, startServices },
+      sealToMigrateFrom: seals.sealToMigrateFrom,
       startLeading: (unsealed) => node!.lead(unsealed),
     },
     {
@@ -221,10 +222,12 @@ export async function createCore(components: CoreComponents, options: CoreOption
     const config = await cycle.sealConfig()
     const recovery = config === undefined || config.type === 'shamir' ? undefined : await cycle.recoveryConfig()
     const counts = recovery ?? config
+    const migration = await cycle.isMigrating()
+    const configured = autoSeal?.type ?? 'shamir'
     const sealed = cycle.state() === 'sealed'
     const shown = sealed ? undefined : await shownIdentity()
     return {
-      type: config?.type ?? autoSeal?.type ?? 'shamir',
+      type: migration ? configured : (config?.type ?? configured),
       initialized: config !== undefined,
       sealed,
       t: counts?.secret_threshold ?? 0,
@@ -232,7 +235,7 @@ export async function createCore(components: CoreComponents, options: CoreOption
       ...cycle.progress(),
       version: options.version,
       build_date: options.buildDate,
-      migration: false,
+      migration,
       ...(shown === undefined ? {} : { cluster_name: shown.name, cluster_id: shown.id }),
       recovery_seal: autoSeal !== undefined,
       ...(recovery === undefined ? {} : { recovery_seal_type: recovery.type }),

@@ -15,17 +15,21 @@ import { type HandedOut, handOut } from './hand-out.ts'
 import { type InitializeParams, prepareStorage } from './initialize.ts'
 import { decodeShare, keyShares } from './key-shares.ts'
 import { type LedStorageComponents, openLedStorage } from './led-storage.ts'
+import { openByShares } from './open-by-shares.ts'
 import { KEYRING_UNEXPLAINED, KEYS_CHANGED, poisonedBy, poisonPill, watch } from './poison-pill.ts'
 import { requestGate } from './request-gate.ts'
 import { retrying } from './retrying.ts'
-import { openRootKey, openRootKeyByAutoSeal } from './root-key.ts'
+import { openRootKeyByAutoSeal } from './root-key.ts'
 import { readSealConfig, type SealConfig, sealKeys } from './seal-config.ts'
 import { adoptSeal, type OperatorKey } from './seal-material.ts'
+import { opens, sealPlanner } from './seal-plan.ts'
 import type { Services, Unsealed } from './services.ts'
 import { unsealedKeys } from './unsealed-keys.ts'
 
 export interface LifeCycleComponents extends LedStorageComponents {
   autoSeal?: AutoSeal
+  /** See `CoreComponents`. */
+  sealToMigrateFrom?: AutoSeal
   /** Starts what runs on the barrier, in the roles that are stored there. */
   startServices(unsealed: Unsealed): Promise<Services>
   /** With a leader lock: starts what a node does for its standbys as long as it leads, whatever its roles. */
@@ -49,7 +53,10 @@ export interface LifeCycle {
   progress(): { progress: number; nonce: string }
   /** Leaves the node sealed, with an auto seal active. When it rejects, the storage is not initialised. */
   initialize(params: InitializeParams): Promise<{ shares: HandedOut; rootToken: string }>
-  unseal(params: { key?: unknown; reset?: unknown }): Promise<void>
+  /** With `migrate` by the shares of the seal to migrate from; the seal is migrated when the node leads. */
+  unseal(params: { key?: unknown; reset?: unknown; migrate?: unknown }): Promise<void>
+  /** Whether the seal waits to be migrated. False when that cannot be told. */
+  isMigrating(): Promise<boolean>
   /**
    * At start-up. Unseals with the auto seal when there is one and the storage is initialised; a seal that cannot open it now is tried
    * again and again in the background. Rejects when the storage is sealed in another way than the configuration says.
@@ -114,6 +121,9 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   const shares = keyShares()
   const storage = await openLedStorage(components, options)
   const keys = unsealedKeys(() => storage.store, autoSeal)
+  const seals = sealPlanner({ autoSeal, sealToMigrateFrom: components.sealToMigrateFrom })
+  /** Of the stored seal as of unsealing. */
+  let sealGeneration = 0
   let services: Services | undefined
   let lead: { held: Leadership; leading: Leading | undefined; serving: boolean } | undefined
   let campaign: AbortController | undefined
@@ -257,6 +267,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         throw new CoreError('CORE_SEALED', 'the stored keyring does not open', { cause })
       })
       await keys.refreshOperatorKey()
+      await settleSeal()
       await beginLeading()
       await start()
       await announce()
@@ -282,17 +293,51 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     } finally {
       rootKey.fill(0)
     }
+    sealGeneration = (await readConfig(sealKeys.config))?.generation ?? 0
     if (lock !== undefined) {
       await gate.close(standby())
       return startCampaign(0)
     }
     try {
+      await settleSeal()
       await start()
     } catch (error) {
       log.error('starting after unseal failed, the node is sealed again', { error: String(error) })
       await doSeal()
       throw error
     }
+  }
+
+  /**
+   * Of a node that leads: a seal to migrate is migrated. A node that knows another seal than the stored one by now must not lead: what
+   * it would store nobody could open.
+   */
+  async function settleSeal(): Promise<void> {
+    const plan = await seals.plan(storage.store.logged).catch((cause: unknown) => {
+      if (!(cause instanceof CoreError && cause.code === 'CORE_INVALID_REQUEST')) throw cause
+      throw new CoreError('CORE_SEALED', `the seal was changed by another node: ${cause.message}`, { cause })
+    })
+    if (plan === undefined) throw new CoreError('CORE_SEALED', 'the storage is not initialized')
+    const { config, sealedRootKey, migration } = plan
+    const [from, to] = [config.type, autoSeal?.type ?? 'shamir']
+    const { generation = 0 } = config
+    if (migration !== undefined) {
+      if (generation !== sealGeneration) {
+        throw new CoreError(
+          'CORE_SEALED',
+          `the seal was changed by another node: it is ${from} now, this one's is ${to}`,
+        )
+      }
+      log.info('seal migration begins', { from, to })
+      await keys.migrateSeal()
+      sealGeneration = generation + 1
+      return log.info('seal migration is done', { from, to })
+    }
+    if (generation !== sealGeneration && autoSeal !== undefined && !(await opens(autoSeal, sealedRootKey))) {
+      throw new CoreError('CORE_SEALED', `the seal was changed by another node: this one's ${to} seal does not open it`)
+    }
+    sealGeneration = generation
+    keys.forgetOperatorKey()
   }
 
   async function doSeal(): Promise<void> {
@@ -327,19 +372,17 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   /** Resolves with false when there is nothing to unseal yet. Who has the key may be far away: the node goes on while it is asked. */
   async function autoUnseal(signal?: AbortSignal): Promise<boolean> {
     await follow()
-    const config = await readConfig(sealKeys.config)
+    const { generation } = storage
+    const plan = await seals.plan(storage.store.logged)
     if (keys.present) return true
-    if (config === undefined) return false
-    const configured = autoSeal?.type ?? 'shamir'
-    if (config.type !== configured) {
-      const text = `the storage is sealed by ${config.type}, the configuration says ${configured}; seals cannot be migrated`
-      throw new CoreError('CORE_INVALID_REQUEST', text)
+    if (plan === undefined) return false
+    if (plan.migration !== undefined) {
+      const seal = { from: plan.config.type, to: autoSeal?.type ?? 'shamir' }
+      log.warn('seal migration: this node waits for its operators to unseal it with migrate', seal)
+      return true
     }
     if (autoSeal === undefined) return true
-    const { generation } = storage
-    const sealedRootKey = await storage.store.logged.get(sealKeys.rootKey)
-    if (sealedRootKey === undefined) throw new CoreError('CORE_INTERNAL', 'stored root key is missing')
-    const rootKey = await openRootKeyByAutoSeal(autoSeal, sealedRootKey)
+    const rootKey = await openRootKeyByAutoSeal(autoSeal, plan.sealedRootKey)
     return alone(async () => {
       if (signal?.aborted || keys.present) {
         rootKey.fill(0)
@@ -466,34 +509,27 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       })
     },
 
-    async unseal({ key, reset }) {
+    async isMigrating() {
+      const plan = await seals.plan(storage.store.logged).catch(() => undefined)
+      return plan?.migration !== undefined
+    },
+
+    async unseal({ key, reset, migrate }) {
       await follow()
       return alone(async () => {
         if (keys.present) return
-        const config = await readConfig(sealKeys.config)
-        if (config === undefined) throw new CoreError('CORE_INVALID_REQUEST', 'Vault is not initialized')
+        const plan = await seals.plan(storage.store.logged)
+        if (plan === undefined) throw new CoreError('CORE_INVALID_REQUEST', 'Vault is not initialized')
         if (reset === true) return shares.reset()
         if (key === undefined || key === '' || key === null) {
           const text = "'key' must be specified in request body as JSON, or 'reset' set to true"
           throw new CoreError('CORE_INVALID_REQUEST', text)
         }
-        if (config.type !== 'shamir') {
-          throw new CoreError(
-            'CORE_INVALID_REQUEST',
-            `the barrier is sealed by ${config.type}, it does not unseal with shares`,
-          )
-        }
-        const counts = { shares: config.secret_shares, threshold: config.secret_threshold }
-        const kek = shares.add(decodeShare(key), counts)
-        if (kek === undefined) return
-        try {
-          const sealedRootKey = await storage.store.logged.get(sealKeys.rootKey)
-          if (sealedRootKey === undefined) throw new CoreError('CORE_INTERNAL', 'stored root key is missing')
-          const rootKey = openRootKey(kek, sealedRootKey)
-          await unsealWith(rootKey, { key: Uint8Array.from(kek), ...counts })
-        } finally {
-          kek.fill(0)
-        }
+        const opened = await openByShares(plan, { share: decodeShare(key), migrate: migrate === true }, shares, {
+          recoveryConfig: () => readConfig(sealKeys.recoveryConfig),
+          recoveryKey: () => storage.store.logged.get(sealKeys.recoveryKey),
+        })
+        if (opened !== undefined) await unsealWith(opened.rootKey, opened.operatorKey)
       })
     },
 

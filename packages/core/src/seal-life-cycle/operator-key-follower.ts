@@ -1,4 +1,7 @@
-/** Keeps the shares of a secondary those of its primary, however often that is rekeyed and whenever the secondary's seal can be asked. */
+/**
+ * Keeps the shares of a secondary those of its primary, however often that is rekeyed and whenever the secondary's seal can be asked.
+ * Elsewhere it sees to it that secondaries are told of the key in force.
+ */
 import type { Log } from '../contracts.ts'
 import { retrying } from './retrying.ts'
 import type { Unsealed } from './services.ts'
@@ -13,7 +16,11 @@ export interface OperatorKeyFollower {
   stop(): Promise<void>
 }
 
-export function operatorKeyFollower(unsealed: Pick<Unsealed, 'followOperatorKey'>, log: Log): OperatorKeyFollower {
+export function operatorKeyFollower(
+  unsealed: Pick<Unsealed, 'followOperatorKey' | 'tellOperatorKey'>,
+  isSecondary: () => boolean,
+  log: Log,
+): OperatorKeyFollower {
   let looking: AbortController | undefined
   let underWay: Promise<void> = Promise.resolve()
   return {
@@ -21,20 +28,19 @@ export function operatorKeyFollower(unsealed: Pick<Unsealed, 'followOperatorKey'
       looking?.abort()
       looking = retrying(
         () => {
-          underWay = unsealed.followOperatorKey()
+          underWay = isSecondary() ? unsealed.followOperatorKey() : unsealed.tellOperatorKey()
           return underWay
         },
         {
           startMs: 0,
           retryMs: RETRY_MS,
           longestMs: LONGEST_MS,
-          onError: (error) =>
-            log.error(
-              "taking over the primary's key shares failed, trying again; until then the former ones are in force",
-              {
-                error: String(error),
-              },
-            ),
+          onError: (error) => {
+            const what = isSecondary()
+              ? "taking over the primary's key shares"
+              : 'comparing the key shares with those told'
+            log.error(`${what} failed, trying again`, { error: String(error) })
+          },
         },
       )
     },

@@ -29,6 +29,8 @@ export interface Unsealed {
   replaceOperatorKey(next: OperatorKey, records?: ReadonlyMap<string, Uint8Array>): Promise<void>
   /** Of a secondary: takes over the key that the primary's operators hold shares of, when that was replicated and is another. */
   followOperatorKey(): Promise<void>
+  /** Of any other cluster: what secondaries are told is the key in force, also after a snapshot of former days was restored. */
+  tellOperatorKey(): Promise<void>
 }
 
 export interface Services {

@@ -1,21 +1,11 @@
 /** The keys of an unsealed node, and every change of the stored keyring: one at a time, or a rotation could be lost. */
 import { type Keyring, openKeyring } from '@lockstep/barrier'
 import type { AutoSeal } from '@lockstep/seal'
-import { transact } from '@lockstep/storage'
 import { CoreError } from '../contracts.ts'
 import type { ClusterStore } from './cluster-store.ts'
-import type { ShareCounts } from './key-shares.ts'
-import { decodeOperatorKey, encodeOperatorKey, isSameOperatorKey } from './operator-key-record.ts'
-import { openRootKey } from './root-key.ts'
-import { readSealConfig, sealKeys } from './seal-config.ts'
-import { type OperatorKey, operatorRecords, type SealRecords } from './seal-material.ts'
+import { operatorKeys, type Secrets } from './operator-keys.ts'
+import { sealKeys } from './seal-config.ts'
 import type { Unsealed } from './services.ts'
-
-export interface Secrets {
-  keyring: Keyring
-  /** Shamir only; with an auto seal it is read when needed. */
-  operatorKey: OperatorKey | undefined
-}
 
 export interface UnsealedKeys extends Unsealed {
   readonly present: boolean
@@ -25,6 +15,13 @@ export interface UnsealedKeys extends Unsealed {
   reopen(): Promise<void>
   /** Of a node that takes over: another one may have rekeyed since this one was unsealed. */
   refreshOperatorKey(): Promise<void>
+  /**
+   * Seals root and operators' key anew under the configured seal, in one transaction. Rejects with CORE_SEALED when the node was not
+   * unsealed with the operators' key.
+   */
+  migrateSeal(): Promise<void>
+  /** With an auto seal in force the operators' key is read when needed, also by a node that was unsealed with it. */
+  forgetOperatorKey(): void
   /** Overwrites them. */
   drop(): void
 }
@@ -49,7 +46,7 @@ export function unsealedKeys(
   let storedEncryptions = 0
   let last: Promise<unknown> = Promise.resolve()
 
-  function inTurn(body: () => Promise<void>): Promise<void> {
+  function inTurn<T>(body: () => Promise<T>): Promise<T> {
     const next = last.then(body, body)
     last = next.catch(() => {})
     return next
@@ -101,84 +98,6 @@ export function unsealedKeys(
     replaceKeyring(holder, next)
   }
 
-  async function recoveryCounts(): Promise<ShareCounts> {
-    const config = await readSealConfig(store().logged, sealKeys.recoveryConfig)
-    if (config === undefined) throw new CoreError('CORE_INTERNAL', 'stored recovery configuration is missing')
-    return { shares: config.secret_shares, threshold: config.secret_threshold }
-  }
-
-  async function recoveryKey(seal: AutoSeal | undefined): Promise<OperatorKey> {
-    const counts = await recoveryCounts()
-    const record = await read(sealKeys.recoveryKey)
-    if (seal === undefined || record === undefined) {
-      throw new CoreError('CORE_INTERNAL', 'stored recovery key is missing')
-    }
-    return { key: await seal.decrypt(record), ...counts }
-  }
-
-  /** What is behind the barrier. */
-  async function toldOperatorKey(): Promise<OperatorKey | undefined> {
-    const record = await keys.barrier.get(sealKeys.operatorKey)
-    return record && decodeOperatorKey(record)
-  }
-
-  /** Whether the stored seal is one of `told`. */
-  async function isInForce(told: OperatorKey): Promise<boolean> {
-    if (autoSeal !== undefined) {
-      const own = await recoveryKey(autoSeal)
-      const same = isSameOperatorKey(own, told)
-      own.key.fill(0)
-      return same
-    }
-    const [config, record] = [await readSealConfig(store().logged, sealKeys.config), await read(sealKeys.rootKey)]
-    if (config === undefined || record === undefined) return false
-    if (config.secret_shares !== told.shares || config.secret_threshold !== told.threshold) return false
-    try {
-      openRootKey(told.key, record).fill(0)
-      return true
-    } catch {
-      return false
-    }
-  }
-
-  function hold(holder: Secrets, operatorKey: OperatorKey): void {
-    if (secrets !== holder || autoSeal !== undefined) {
-      operatorKey.key.fill(0)
-      return
-    }
-    holder.operatorKey?.key.fill(0)
-    holder.operatorKey = operatorKey
-  }
-
-  /** `records` makes what is stored along with the seal, from the keyring. */
-  async function storeOperatorKey(next: OperatorKey, records: (keyring: Keyring) => SealRecords): Promise<void> {
-    const holder = present()
-    const config = await readSealConfig(store().logged, sealKeys.config)
-    const rootKey = holder.keyring.rootKey()
-    const seal = await operatorRecords(rootKey, next, autoSeal, config?.generation ?? 0).finally(() => rootKey.fill(0))
-    if (secrets !== holder) throw new CoreError('CORE_SEALED', 'Vault is sealed')
-    const stored = [...seal, ...records(holder.keyring)]
-    try {
-      await transact(store().logged, async (transaction) => {
-        for (const [key, value] of stored) await transaction.put(key, value)
-      })
-    } catch (error) {
-      // It may have been stored all the same.
-      if ((error as { code?: unknown }).code !== 'STORAGE_CLOSED') await refreshOperatorKey().catch(() => {})
-      throw error
-    }
-    hold(holder, next)
-  }
-
-  async function refreshOperatorKey(): Promise<void> {
-    const holder = present()
-    if (holder.operatorKey === undefined || autoSeal !== undefined) return
-    const told = await toldOperatorKey()
-    if (told === undefined) return
-    if (await isInForce(told)) hold(holder, told)
-    else told.key.fill(0)
-  }
-
   /**
    * Replication stores a new keyring before the first record under its new term, and it is read a moment later. Only a Merkle sync may bring
    * the record first: the keyring is then on its way.
@@ -205,6 +124,8 @@ export function unsealedKeys(
       waiting.add(wake)
     })
   }
+
+  const operators = operatorKeys({ store, autoSeal, present, barrier: () => keys.barrier })
 
   const keys: UnsealedKeys = {
     get present() {
@@ -241,36 +162,20 @@ export function unsealedKeys(
         await store().logged.put(sealKeys.keyring, keyring.encrypt())
         storedEncryptions = encryptions
       }),
-    async shareCounts() {
-      const { operatorKey } = present()
-      if (operatorKey !== undefined) return { shares: operatorKey.shares, threshold: operatorKey.threshold }
-      return recoveryCounts()
-    },
-    async operatorKey() {
-      const { operatorKey } = present()
-      if (operatorKey !== undefined) return { ...operatorKey, key: Uint8Array.from(operatorKey.key) }
-      return recoveryKey(autoSeal)
-    },
-    refreshOperatorKey,
-    replaceOperatorKey: (next, records = new Map()) =>
-      inTurn(() =>
-        storeOperatorKey(next, (keyring) => {
-          const record = encodeOperatorKey(next)
-          try {
-            return new Map([...records, [sealKeys.operatorKey, keyring.seal(sealKeys.operatorKey, record)]])
-          } finally {
-            record.fill(0)
-          }
-        }),
-      ),
+    shareCounts: () => operators.shareCounts(),
+    operatorKey: () => operators.operatorKey(),
+    refreshOperatorKey: () => operators.refresh(),
+    replaceOperatorKey: (next, records = new Map()) => inTurn(() => operators.replace(next, records)),
     async followOperatorKey() {
-      const told = await toldOperatorKey()
-      if (told === undefined) return
-      await inTurn(async () => {
-        if (await isInForce(told)) hold(present(), told)
-        else await storeOperatorKey(told, () => new Map())
-      })
+      const told = await operators.told()
+      if (told !== undefined) await inTurn(() => operators.follow(told))
     },
+    async tellOperatorKey() {
+      const told = await operators.told()
+      await inTurn(() => operators.tell(told))
+    },
+    migrateSeal: () => inTurn(() => operators.migrateSeal()),
+    forgetOperatorKey: () => operators.forget(),
   }
   return keys
 }

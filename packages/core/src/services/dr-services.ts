@@ -47,7 +47,7 @@ export async function drServices(
   )
   const backend = pathBackend({ type: 'system', paths: replicationPaths(roles) })
   const running = teardown(log)
-  const follower = operatorKeyFollower(unsealed, log)
+  const follower = operatorKeyFollower(unsealed, () => true, log)
   running.add('operator key', () => follower.stop())
   const route = [new RegExp(`^${sealKeys.operatorKey}$`), () => follower.look()] as const
   running.add('invalidation', invalidation(store.logged, log, () => unsealed.reloadKeyring(), [route]).end)

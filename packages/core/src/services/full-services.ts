@@ -161,7 +161,12 @@ async function start(
       seal: async () => begin('sealing', (lifeCycle) => lifeCycle.seal()),
       stepDown: async () => begin('stepping down', (lifeCycle) => lifeCycle.stepDown()),
       sanitizedConfig: options.sanitizedConfig && (() => options.sanitizedConfig!),
-      extraPaths: [...replicationPaths(roles), ...leaseHoldPaths(hold), ...rekeyPaths(components.rekeying), ...snapshotPaths(saved)],
+      extraPaths: [
+        ...replicationPaths(roles),
+        ...leaseHoldPaths(hold),
+        ...rekeyPaths(components.rekeying),
+        ...snapshotPaths(saved),
+      ],
       extraSudo: [...receiptSudo, ...leaseHoldSudo, ...snapshotSudo],
     })
   const token = () =>
@@ -210,7 +215,7 @@ async function start(
   running.add('audit', () => audit.close())
   running.add('mounts', () => mounts.close())
   running.add('leases', () => leases.stop())
-  const follower = operatorKeyFollower(unsealed, log)
+  const follower = operatorKeyFollower(unsealed, isPerformanceSecondary, log)
   running.add('operator key', () => follower.stop())
   const invalidating = invalidation(store.logged, log, () => unsealed.reloadKeyring(), [
     [/^(?:core\/(?:local-)?(?:mounts|auth)|logical|auth)\//, (key) => mounts.invalidate(key)],
@@ -234,7 +239,7 @@ async function start(
   await leases.restore()
   running.add('replication', () => roles.stop())
   roles.start()
-  if (isPerformanceSecondary()) follower.look()
+  follower.look()
   const stopPeriodic = periodicWork(log, async () => {
     if (!isPerformanceSecondary()) await unsealed.keepKeyring()
     await mounts.periodic()

@@ -108,7 +108,7 @@ test('an auto-sealed node unseals at start, stays sealed when told to, and refus
   nodes.push(again)
   expect((await again.core.sealStatus()).sealed).toBe(false)
   await again.close()
-  await expect(startNode({ store })).rejects.toThrow('the storage is sealed by static')
+  await expect(startNode({ store })).rejects.toThrow('cannot seal migrate from "static" to "Shamir"')
   const stranger = await startNode({ store, autoSeal: autoSeal() })
   nodes.push(stranger)
   expect(await stranger.core.sealStatus()).toMatchObject({ sealed: true, initialized: true, recovery_seal: true })
