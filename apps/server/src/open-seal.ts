@@ -10,7 +10,12 @@ import { reasonOf, StartupError } from './startup-error.ts'
 const KEY_BYTES = 32
 
 /** Undefined for Shamir. Rejects with `StartupError` naming the stanza and the field. */
-export async function openSeal(config: AutoSealConfig | undefined, log: Log): Promise<AutoSeal | undefined> {
+export async function openSeal(
+  config: AutoSealConfig | undefined,
+  log: Log,
+  /** The optional package. */
+  loadPkcs11: () => Promise<typeof import('@lockstep/seal-pkcs11')> = () => import('@lockstep/seal-pkcs11'),
+): Promise<AutoSeal | undefined> {
   if (config === undefined) return undefined
   const stanza = `seal "${config.type}"`
   try {
@@ -20,7 +25,7 @@ export async function openSeal(config: AutoSealConfig | undefined, log: Log): Pr
       case 'transit':
         return await openTransit(stanza, config, log)
       case 'pkcs11':
-        return await openPkcs11(stanza, config)
+        return await openPkcs11(stanza, config, loadPkcs11)
     }
   } catch (error) {
     if (error instanceof SealError) throw new StartupError(`${stanza}: ${error.message}`, { cause: error })
@@ -91,12 +96,15 @@ async function readPem(field: string, file: string): Promise<Buffer> {
 }
 
 /** The package is installed where it is needed only, as its native module is built on the machine. */
-async function openPkcs11(stanza: string, config: Pkcs11SealConfig): Promise<AutoSeal> {
-  const { pkcs11Seal } = await import('@lockstep/seal-pkcs11').catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
-    throw new StartupError(
-      `${stanza}: the package @lockstep/seal-pkcs11 is not installed: npm install @lockstep/seal-pkcs11`,
-    )
+async function openPkcs11(
+  stanza: string,
+  config: Pkcs11SealConfig,
+  load: () => Promise<typeof import('@lockstep/seal-pkcs11')>,
+): Promise<AutoSeal> {
+  const { pkcs11Seal } = await load().catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND' || !error.message.includes('@lockstep/seal-pkcs11')) throw error
+    const text = 'the package @lockstep/seal-pkcs11 is not installed: npm install @lockstep/seal-pkcs11'
+    throw new StartupError(`${stanza}: ${text}`)
   })
   const pin = (await resolveSecret(`${stanza}: pin`, config.pin)).toString().trim()
   return pkcs11Seal({

@@ -171,6 +171,20 @@ describe('pkcs11', () => {
     expect((error as Error).message).not.toContain('secret-pin')
   })
 
+  test('without its package the start is stopped by one line that says what to install', async () => {
+    const { config } = await load(`seal "pkcs11" { ${hsm} }`)
+    // As Node says it.
+    const error = Object.assign(new Error("Cannot find package '@lockstep/seal-pkcs11' imported from open-seal.js"), {
+      code: 'ERR_MODULE_NOT_FOUND',
+    })
+    const opening = openSeal(config.seal, log, () => Promise.reject(error))
+    await expect(opening).rejects.toThrow(StartupError)
+    await expect(opening).rejects.toThrow(
+      'seal "pkcs11": the package @lockstep/seal-pkcs11 is not installed: npm install',
+    )
+    await expect(openSeal(config.seal, log, () => Promise.reject(new Error('broken')))).rejects.toThrow('broken')
+  })
+
   test('opens a library; the PIN may be in a file', async () => {
     const device = await startSoftHsm()
     device.initToken('t', 'secret-pin')

@@ -191,6 +191,29 @@ test('a provider that fails the tests is reported, and so is its return', async 
   expect(await node.core.sealBackendStatus()).toMatchObject({ healthy: true })
 })
 
+test('another node takes the lead without the provider', async () => {
+  const [store, lock] = [memoryStore(), memoryLeaderLock()]
+  const { autoSeal, state } = provider()
+  const options = { ...{ store, lock, autoSeal }, fenced: async () => store }
+  const one = await start(options)
+  await one.init(2, 2)
+  const two = await start(options)
+  await waitFor('a standby', async () => (await two.core.health()).state === 'standby')
+  state.away = true
+  await one.close()
+  await waitFor('the other node to lead', async () => (await two.core.health()).state === 'active')
+  expect(
+    await two.ask(
+      'update',
+      'sys/policies/acl/p',
+      { policy: 'path "kv/*" { capabilities = ["read"] }' },
+      { token: one.token },
+    ),
+  ).toMatchObject({
+    status: 204,
+  })
+})
+
 test('a standby that was started before anything was stored unseals once another node has initialized it', async () => {
   const [store, lock] = [memoryStore(), memoryLeaderLock()]
   const { autoSeal } = provider()
