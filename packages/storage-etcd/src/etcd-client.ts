@@ -6,6 +6,7 @@ import {
   Client as GrpcClient,
   Metadata,
   type ServiceError,
+  status as Status,
 } from '@grpc/grpc-js'
 import { type Endpoint, type EtcdConnection, type EtcdTls, parseEndpoints, unavailable } from './connection.ts'
 import { EtcdCallError, etcdError, isStaleToken, isTransient, wasNotCarriedOut } from './etcd-error.ts'
@@ -31,6 +32,7 @@ import {
 /** Longest answer taken, bytes. Readers ask for less at once when one is longer. */
 const LONGEST_ANSWER = 16 * 1024 * 1024
 const RETRY_MS = 100
+const DEADLINE_GRACE_MS = 5000
 
 interface CallOptions {
   /** May it be sent again when it is not known whether it was carried out? Default true. */
@@ -216,11 +218,30 @@ function unary(
   timeout: number,
 ): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const deadline = Date.now() + Math.max(1, timeout)
-    channel.makeUnaryRequest(method, passThrough, passThrough, message, metadata, { deadline }, (error, answer) => {
-      if (error) reject(new EtcdCallError(error.code, error.details))
-      else if (answer === undefined) reject(new EtcdCallError(13, 'an answer without a message'))
+    // gRPC's own deadline is for the server, and a process too busy to read would take answers that have come for late.
+    const deadline = Date.now() + 2 * timeout + DEADLINE_GRACE_MS
+    let timedOut = false
+    const done = (error: ServiceError | null, answer?: Buffer) => {
+      clearTimeout(timer)
+      if (error && timedOut)
+        reject(new EtcdCallError(Status.DEADLINE_EXCEEDED, `no answer within ${Math.round(timeout)} ms`))
+      else if (error) reject(new EtcdCallError(error.code, error.details))
+      else if (answer === undefined) reject(new EtcdCallError(Status.INTERNAL, 'an answer without a message'))
       else resolve(answer)
-    })
+    }
+    const call = channel.makeUnaryRequest(method, passThrough, passThrough, message, metadata, { deadline }, done)
+    const timer = setTimeout(
+      () =>
+        afterReading(() => {
+          timedOut = true
+          call.cancel()
+        }),
+      timeout,
+    )
   })
+}
+
+/** Once what has arrived by now has been read. */
+function afterReading(run: () => void): void {
+  setImmediate(() => setImmediate(run))
 }
