@@ -15,7 +15,7 @@ const BAO = join(import.meta.dirname, '../../shared/peer/bao')
 const run = promisify(execFile)
 const files = scratch()
 /** How many restores are cut off by kill -9. */
-const KILLS = Number(process.env.LOCKSTEP_RESTORE_KILLS ?? 4)
+const KILLS = Number(process.env.LOCKSTEP_RESTORE_KILLS ?? 3)
 
 interface Reply {
   status: number
@@ -111,16 +111,16 @@ describe('snapshots', () => {
     expect(await mark(cluster)).toBe('now')
   })
 
-  test('kill -9 at any moment of a restore: all of one state or all of the other', async () => {
-    await fill(cluster, 'old', 1500)
+  test('kill -9 at any moment of a restore: all of one state or all of the other', { timeout: 600_000 }, async () => {
+    await fill(cluster, 'old', 600)
     const file = await save(cluster, 'kill.snap')
-    await fill(cluster, 'new', 1500)
+    await fill(cluster, 'new', 600)
     const began = performance.now()
     expect((await raw(cluster, 'POST', 'sys/storage/snapshot', file)).status).toBe(204)
     const took = performance.now() - began
     const outcomes: string[] = []
     for (let kill = 0; kill < KILLS; kill++) {
-      await fill(cluster, 'new', 1500)
+      await fill(cluster, 'new', 600)
       const restoring = raw(cluster, 'POST', 'sys/storage/snapshot', file).catch(() => undefined)
       await new Promise((resolve) => setTimeout(resolve, ((kill + 1) / (KILLS + 1)) * took))
       await cluster.stop('SIGKILL')
@@ -130,9 +130,8 @@ describe('snapshots', () => {
       outcomes.push(found)
       // What was acknowledged is in force.
       if (reply?.status === 204) expect(found).toBe('old')
-      for (const n of [0, 700, 1499]) expect((await cluster.client.read(`kv/many/${n}`)).body.data.mark).toBe(found)
-      const { repaired: _, ...check } = (await cluster.client.write('kv/after', { n: kill })).headers
-      expect(check).toBeDefined()
+      for (const n of [0, 300, 599]) expect((await cluster.client.read(`kv/many/${n}`)).body.data.mark).toBe(found)
+      await cluster.client.write('kv/after', { n: kill })
     }
     expect(outcomes.every((found) => found === 'old' || found === 'new')).toBe(true)
   })

@@ -1,0 +1,133 @@
+// What a restore needs of keys, and what it must not forget: epochs that were followed, encryptions that were counted, leases.
+import { decodePosition, encodePosition } from '@lockstep/replication'
+import { staticKeySeal } from '@lockstep/seal'
+import { afterEach, expect, test } from 'vitest'
+import { generate, inSync, link, type Node, type NodeOptions, startNode, waitFor } from '../cluster.ts'
+import { copyOf, faultyStore } from '../faulty-store.ts'
+import { restore, save } from './snapshot-calls.ts'
+
+const nodes: Node[] = []
+const keep = (node: Node): Node => {
+  nodes.push(node)
+  return node
+}
+afterEach(async () => {
+  await Promise.all(nodes.splice(0).map((node) => node.close()))
+})
+
+async function cluster(options: NodeOptions = {}): Promise<Node> {
+  const node = keep(await startNode(options))
+  await node.init()
+  await node.ask('update', 'sys/mounts/kv', { type: 'kv' })
+  await node.ask('update', 'kv/a', { state: 'then' })
+  return node
+}
+
+test('a snapshot of before a rekey: refused; forced, the unseal keys of then apply and those of now no longer do', async () => {
+  const node = await cluster()
+  const snapshot = await save(node)
+  const { nonce } = (await node.core.rekey('barrier', 'start', { secret_shares: 1, secret_threshold: 1 }))!
+  const { keys } = (await node.core.rekey('barrier', 'update', { key: node.keys[0], nonce }))! as { keys: string[] }
+  await node.ask('update', 'kv/a', { state: 'now' })
+  expect(await restore(node, snapshot)).toContain('possibly the snapshot is using a different set of unseal keys')
+  expect((await node.ask('read', 'kv/a')).data).toEqual({ state: 'now' })
+
+  expect(await restore(node, snapshot, { force: true })).toBe('done')
+  expect((await node.core.sealStatus()).sealed).toBe(true)
+  await expect(node.unseal(keys)).rejects.toThrow('invalid key')
+  await node.unseal()
+  expect((await node.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
+})
+
+test('a snapshot of before a rotation: restored, and the node goes on under the keyring of then', async () => {
+  const node = await cluster()
+  const snapshot = await save(node)
+  await node.ask('update', 'sys/rotate')
+  await node.ask('update', 'kv/a', { state: 'now' })
+  expect(await restore(node, snapshot)).toBe('done')
+  expect((await node.ask('read', 'sys/key-status')).data).toMatchObject({ term: 1 })
+  expect((await node.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
+})
+
+test('one auto seal for two clusters: the other one is refused all the same; forced, the node unseals by itself', async () => {
+  const seal = () => staticKeySeal({ keyId: 'k', key: Buffer.alloc(32, 7) })
+  const [one, two] = [await cluster({ autoSeal: seal() }), await cluster({ autoSeal: seal() })]
+  await one.ask('update', 'kv/a', { state: 'of one' })
+  const snapshot = await save(one)
+  expect(await restore(two, snapshot)).toContain('possibly the snapshot is using a different autoseal key')
+  expect(await restore(two, snapshot, { force: true })).toBe('done')
+  await waitFor('it to unseal', async () => (await two.core.health()).state === 'active')
+  two.token = one.token
+  expect((await two.ask('read', 'kv/a')).data).toEqual({ state: 'of one' })
+  // It is one now: what one saved needs no force any more.
+  expect(await restore(two, snapshot)).toBe('done')
+  expect((await two.core.sealStatus()).sealed).toBe(false)
+})
+
+test('encryptions counted since the snapshot still count against the key', async () => {
+  const node = await cluster()
+  const snapshot = await save(node)
+  for (let n = 0; n < 50; n++) await node.ask('update', 'kv/a', { n })
+  const before = (await node.ask('read', 'sys/key-status')).data!.encryptions as number
+  expect(await restore(node, snapshot)).toBe('done')
+  expect((await node.ask('read', 'sys/key-status')).data!.encryptions).toBeGreaterThanOrEqual(before)
+})
+
+test('a later epoch that a secondary has followed since is kept, so that a stale primary stays fenced', async () => {
+  const primary = await cluster()
+  await primary.change('sys/replication/performance/primary/enable')
+  const secondary = keep(await startNode())
+  await secondary.init()
+  await link(primary, secondary, 'performance', 'eu')
+  await inSync(primary, secondary, 'performance')
+  secondary.token = await generate(secondary, 'root', primary.keys)
+  const snapshot = await save(secondary)
+  // As if the primary had been promoted twice since.
+  const key = 'g1/d/core/replication/cursor/performance'
+  const stored = async () => decodePosition((await secondary.store.get(key))!)
+  await primary.close()
+  const again = keep(await secondary.restart())
+  await again.close()
+  await again.store.put(key, encodePosition({ ...(await stored()), epoch: 3 }))
+  const now = keep(await again.restart())
+  await now.unseal(primary.keys)
+  now.token = secondary.token
+  expect(await restore(now, snapshot)).toBe('done')
+  const generation = JSON.parse(Buffer.from((await now.store.get('generation'))!).toString()).current
+  const restored = await now.store.get(key.replace('g1', `g${generation}`))
+  expect(decodePosition(restored!)).toMatchObject({ epoch: 3 })
+})
+
+test('power lost at every single write of a restore: the state of before or the one restored, never another', async () => {
+  const prepared = await cluster()
+  const snapshot = await save(prepared)
+  await prepared.ask('update', 'kv/a', { state: 'now' })
+  await prepared.ask('update', 'kv/b', { state: 'now' })
+  await prepared.close()
+  const seen: string[] = []
+  for (let writes = 0; ; writes++) {
+    const store = faultyStore(await copyOf(prepared.store))
+    const node = keep(await startNode({ store }))
+    Object.assign(node, { token: prepared.token, keys: prepared.keys })
+    await node.unseal()
+    store.failAfter(writes)
+    const outcome = await restore(node, snapshot)
+    const { tripped } = store
+    store.heal()
+    const next = keep(await node.restart())
+    await next.unseal()
+    const state = (await next.ask('read', 'kv/a')).data?.state as string
+    const b = (await next.ask('read', 'kv/b')).data?.state
+    expect([state, b], `after ${writes} writes`).toEqual(state === 'now' ? ['now', 'now'] : ['then', undefined])
+    if (outcome === 'done') expect(state, `after ${writes} writes`).toBe('then')
+    if (state === 'then') {
+      expect((await next.ask('read', 'sys/leases/revocation-hold')).data).toMatchObject({ held: true })
+    }
+    seen.push(state)
+    await next.close()
+    if (!tripped) break
+  }
+  expect(seen).toContain('now')
+  expect(seen.at(-1)).toBe('then')
+  expect(seen.length).toBeGreaterThan(4)
+})
