@@ -18,6 +18,8 @@ let caFile: string
 let good: { clientCertPem: string; clientKeyPem: string }
 let foreign: { clientCertPem: string; clientKeyPem: string }
 const asked: { token: unknown; client: string }[] = []
+/** Where a request is sent on to, once; "" = it is answered. */
+let redirect = ''
 
 async function selfSigned(name: string): Promise<{ cert: string; key: string }> {
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
@@ -57,7 +59,10 @@ beforeAll(async () => {
       request.socket as unknown as { getPeerCertificate(): { subject: { CN: string } } }
     ).getPeerCertificate()
     asked.push({ token: request.headers['x-vault-token'], client: peer.subject.CN })
-    response.end(JSON.stringify({ data: { the: 'package' } }))
+    const location = redirect
+    redirect = ''
+    if (location !== '') response.writeHead(307, { location }).end()
+    else response.end(JSON.stringify({ data: { the: 'package' } }))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   address = `https://localhost:${(server.address() as AddressInfo).port}`
@@ -103,4 +108,17 @@ test('a key of another certificate, and what is no PEM, are named by their field
     expect((error as Error).message).toContain(message)
     expect((error as Error).message).not.toContain('SECRET')
   }
+})
+
+test('a standby sends it on to the active node, once, and never to another protocol', async () => {
+  const before = asked.length
+  redirect = `${address}/v1/sys/wrapping/unwrap`
+  expect(await unwrapActivation({ address, token: 'ey', caFile, ...good })).toEqual({ the: 'package' })
+  expect(asked.slice(before).map(({ token }) => token)).toEqual(['ey', 'ey'])
+  redirect = 'http://localhost:1/v1/sys/wrapping/unwrap'
+  await expect(unwrapActivation({ address, token: 'ey', caFile, ...good })).rejects.toThrow(
+    /^primary_api_addr: redirected from https:\/\/localhost:\d+ to http:\/\/localhost:1$/,
+  )
+  redirect = 'https://['
+  await expect(unwrapActivation({ address, token: 'ey', caFile, ...good })).rejects.toThrow(/status code is 307/)
 })

@@ -27,7 +27,7 @@ export interface UnwrapOptions {
 export async function unwrapActivation(options: UnwrapOptions): Promise<unknown> {
   const url = parseAddress(options.address)
   const tls = url.protocol === 'https:' ? { ca: await trustedRoots(options), ...clientCredentials(options) } : undefined
-  const { status, body } = await post(url, options.token, tls)
+  const { status, body } = await postToActive(url, options.token, tls)
   if (status !== 200) {
     throw refused(
       `error response unwrapping secondary token; status code is ${status}, message is "${firstError(body)}"`,
@@ -96,7 +96,24 @@ function clientCredentials({
   return { cert: clientCertPem, key: clientKeyPem }
 }
 
-function post(url: URL, token: string, tls: TlsSettings | undefined): Promise<{ status: number; body: string }> {
+interface Reply {
+  status: number
+  body: string
+  /** Where a redirect leads; "" when there is none. */
+  location: string
+}
+
+/** A standby that cannot pass the request on names the active node. What is asked for, and how it is trusted, stays the same. */
+async function postToActive(url: URL, token: string, tls: TlsSettings | undefined): Promise<Reply> {
+  const reply = await post(url, token, tls)
+  if (reply.status !== 307 || !URL.canParse(reply.location, url)) return reply
+  const { protocol, host } = new URL(reply.location, url)
+  if (protocol !== url.protocol)
+    throw refused(`primary_api_addr: redirected from ${url.origin} to ${protocol}//${host}`)
+  return post(new URL(url.pathname, `${protocol}//${host}`), token, tls)
+}
+
+function post(url: URL, token: string, tls: TlsSettings | undefined): Promise<Reply> {
   return new Promise((resolve, reject) => {
     const fail = (cause: Error): void =>
       reject(refused(`error unwrapping secondary token: ${url.origin}: ${cause.message}`, cause))
@@ -119,7 +136,11 @@ function post(url: URL, token: string, tls: TlsSettings | undefined): Promise<{ 
           else chunks.push(chunk)
         })
         response.on('end', () =>
-          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }),
+          resolve({
+            status: response.statusCode ?? 0,
+            body: Buffer.concat(chunks).toString('utf8'),
+            location: response.headers.location ?? '',
+          }),
         )
         response.on('error', fail)
       },
