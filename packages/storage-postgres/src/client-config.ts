@@ -13,6 +13,8 @@ const SESSION = {
   enable_hashjoin: 'off',
   enable_mergejoin: 'off',
   jit: 'off',
+  // And the plan is the same whatever the values are: made once for each statement and connection.
+  plan_cache_mode: 'force_generic_plan',
   // A client that vanished must not hold locks for longer than this.
   idle_in_transaction_session_timeout: '60s',
   tcp_keepalives_idle: '2',

@@ -34,11 +34,13 @@ function rangeValues(range: ByteRange): Buffer[] {
 export class Statements {
   readonly #names: Names
   readonly #apply: string
+  readonly #put: string
   readonly #list: string
 
   constructor(names: Names, fence: Fence | undefined) {
     this.#names = names
     this.#apply = applyText(names.entries, fence)
+    this.#put = putText(names.entries, fence)
     this.#list = listText(names.entries)
   }
 
@@ -103,42 +105,54 @@ export class Statements {
         deleted.push(splitKey(operation.key))
       }
     }
-    const arrays = [
-      byteaArray(deleted.map(({ head }) => head)),
-      byteaArray(deleted.map(({ tail }) => tail)),
-      byteaArray(put.map(({ head }) => head)),
-      byteaArray(put.map(({ tail }) => tail)),
-      byteaArray(values),
-    ]
-    return {
-      name: `apply ${this.#names.entries}${fence === undefined ? '' : ' fenced'}`,
-      text: this.#apply,
-      values: fence === undefined ? arrays : [...arrays, fence.name, String(fence.token)],
+    const guard = fence === undefined ? [] : [fence.name, String(fence.token)]
+    const puts = [byteaArray(put.map(({ head }) => head)), byteaArray(put.map(({ tail }) => tail)), byteaArray(values)]
+    if (deleted.length === 0) {
+      return { name: `put ${this.#names.entries}`, text: this.#put, values: [...puts, ...guard] }
     }
+    const deletes = [byteaArray(deleted.map(({ head }) => head)), byteaArray(deleted.map(({ tail }) => tail))]
+    return { name: `apply ${this.#names.entries}`, text: this.#apply, values: [...puts, ...guard, ...deletes] }
   }
 }
 
 /**
- * Deletes ($1, $2) and puts ($3, $4, $5) in one statement. The fence ($6, $7) is read with a lock that a new leader
- * has to wait for, so either this write is over before the new leader starts, or it sees the new token.
+ * Puts ($1, $2, $3). The fence ($4, $5) is read with a lock that a new leader has to wait for, so either this write is over before the
+ * new leader starts, or it sees the new token.
  */
+function putText(entries: string, fence: Fence | undefined): string {
+  return `WITH ${fenceText(fence)}, ${storedText(entries, fence)} SELECT count(*)::integer FROM fence`
+}
+
+/** The same, and deletes. */
 function applyText(entries: string, fence: Fence | undefined): string {
-  const guard = fence === undefined ? 'true' : 'EXISTS (SELECT FROM fence)'
-  const fenceQuery =
-    fence === undefined
-      ? 'SELECT 1'
-      : `SELECT 1 FROM ${fence.names.leaders} WHERE name = $6 AND token = $7::bigint FOR SHARE`
-  return `WITH fence AS MATERIALIZED (${fenceQuery}),
+  const [heads, tails] = fence === undefined ? ['$4', '$5'] : ['$6', '$7']
+  return `WITH ${fenceText(fence)}, ${storedText(entries, fence)},
     deleted AS (
-      DELETE FROM ${entries} e USING unnest($1::bytea[], $2::bytea[]) AS k (head, tail)
-      WHERE e.head = k.head AND e.tail = k.tail AND ${guard}
-    ),
-    stored AS (
-      INSERT INTO ${entries} (head, tail, value)
-      SELECT head, tail, value FROM unnest($3::bytea[], $4::bytea[], $5::bytea[]) AS k (head, tail, value) WHERE ${guard}
-      ON CONFLICT (head, digest) DO UPDATE SET value = excluded.value
+      DELETE FROM ${entries} e USING unnest(${heads}::bytea[], ${tails}::bytea[]) AS k (head, tail)
+      WHERE e.head = k.head AND e.tail = k.tail AND ${guardText(fence)}
     )
     SELECT count(*)::integer FROM fence`
+}
+
+function storedText(entries: string, fence: Fence | undefined): string {
+  return `stored AS (
+      INSERT INTO ${entries} (head, tail, value)
+      SELECT head, tail, value FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS k (head, tail, value)
+      WHERE ${guardText(fence)}
+      ON CONFLICT (head, digest) DO UPDATE SET value = excluded.value
+    )`
+}
+
+function fenceText(fence: Fence | undefined): string {
+  const found =
+    fence === undefined
+      ? 'SELECT 1'
+      : `SELECT 1 FROM ${fence.names.leaders} WHERE name = $4 AND token = $5::bigint FOR SHARE`
+  return `fence AS MATERIALIZED (${found})`
+}
+
+function guardText(fence: Fence | undefined): string {
+  return fence === undefined ? 'true' : 'EXISTS (SELECT FROM fence)'
 }
 
 /**
