@@ -82,7 +82,9 @@ function forwardable({ request, remoteAddress, remotePort, deadline }: Exchange,
   }
 }
 
-function write({ reply }: RouteContext, { response }: Exchange, { status, headers, body }: ForwardedAnswer): void {
+function write({ reply }: RouteContext, { response }: Exchange, answer: ForwardedAnswer): void {
+  const { status, body } = answer
+  const headers = endToEnd(answer.headers)
   const extra: Record<string, string> = {}
   for (let index = 0; index + 1 < headers.length; index += 2) {
     if (headers[index]!.toLowerCase() !== 'date') extra[headers[index]!] = headers[index + 1]!
