@@ -106,7 +106,7 @@ interface Reply {
 /** A standby that cannot pass the request on names the active node. What is asked for, and how it is trusted, stays the same. */
 async function postToActive(url: URL, token: string, tls: TlsSettings | undefined): Promise<Reply> {
   const reply = await post(url, token, tls)
-  if (reply.status !== 307 || !URL.canParse(reply.location, url)) return reply
+  if (reply.status !== 307 || !URL.canParse(reply.location, url.href)) return reply
   const { protocol, host } = new URL(reply.location, url)
   if (protocol !== url.protocol)
     throw refused(`primary_api_addr: redirected from ${url.origin} to ${protocol}//${host}`)
