@@ -45,6 +45,8 @@ interface Side extends ClusterAccess {
   /** Kills the active node. Resolves once a node leads that did not before. */
   failOver(): Promise<Leader>
   leader(): Promise<Leader>
+  /** Of the API of a node that does not lead; undefined when there is none. */
+  standbyAddress(): Promise<string | undefined>
   /** Brings back what was killed. */
   heal(): Promise<void>
   stop(): Promise<void>
@@ -85,6 +87,10 @@ function severalNodes(cluster: HaCluster): Side {
       return leaderOf(await cluster.active())
     },
     leader: async () => leaderOf(await cluster.active()),
+    async standbyAddress() {
+      const active = await cluster.active()
+      return cluster.nodes.find((node) => node !== active)?.address
+    },
     async heal() {
       for (const node of killed.splice(0)) {
         await node.start()
@@ -116,6 +122,7 @@ function oneNode(cluster: Cluster): Side {
       return leader()
     },
     leader,
+    standbyAddress: async () => undefined,
     heal: async () => {},
     stop: () => cluster.stop('SIGKILL'),
   }
@@ -190,7 +197,10 @@ describe.each(PAIRS)('from %s to %s', (upstream, downstream) => {
     for (let n = 0; n < 50; n++) await primary.client.write(`kv/before/${n}`, { n })
     for (const kind of KINDS) {
       await enablePrimary(primary, kind)
-      await linkSecondary(primary, secondaries[kind], kind, kind)
+      // One at the active node's API, one at a standby's, which passes it on.
+      const standby = kind === 'dr' ? await primary.standbyAddress() : undefined
+      const fields = standby === undefined ? {} : { primary_api_addr: standby }
+      await linkSecondary(primary, secondaries[kind], kind, kind, fields)
       await waitUntilInSync(primary, secondaries[kind], kind)
     }
     const nodes = upstream === 'level' ? 1 : 3

@@ -30,9 +30,10 @@ export async function linkSecondary(
   secondary: ClusterAccess,
   kind: ReplicationKind,
   id: string,
+  fields: { primary_api_addr?: string } = {},
 ): Promise<void> {
   const token = await activationToken(primary, kind, id)
-  await secondary.client.write(`sys/replication/${kind}/secondary/enable`, { token })
+  await secondary.client.write(`sys/replication/${kind}/secondary/enable`, { ...fields, token })
   secondary.keys = primary.keys
   await waitFor(`${secondary.name} to become a ${kind} secondary`, async () => {
     const status = await replicationStatus(secondary, kind)
