@@ -52,6 +52,10 @@ export function transitSeal(options: TransitSealOptions): TransitSeal {
     throw new SealError('SEAL_INVALID_CONFIG', 'the namespace of transit must be a path')
   }
 
+  if (options.tls?.skipVerify === true) {
+    log.warn('the certificate of the transit server is not checked: the token may go to anyone', { key: keyName })
+  }
+
   const { token } = options
   const connection = vaultConnection({
     address: options.address,

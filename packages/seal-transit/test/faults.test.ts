@@ -179,8 +179,9 @@ describe('TLS', () => {
 
   test('any certificate, when asked for', async () => {
     const { address } = await secure(false)
-    const { seal } = open(address, { tls: { skipVerify: true } })
+    const { seal, logged } = open(address, { tls: { skipVerify: true } })
     expect(await seal.decrypt(await seal.encrypt(plaintext))).toEqual(new Uint8Array(plaintext))
+    expect(logged.join()).toContain('is not checked')
   })
 
   test('no redirect to a connection without it', async () => {
