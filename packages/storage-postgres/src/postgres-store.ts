@@ -191,6 +191,8 @@ class PostgresStore implements Store, TransactionHome {
       try {
         const lease = await this.transactions.lease()
         try {
+          // Waiting for a connection can take a while.
+          if (this.fence?.lost) throw notLeader()
           const [row] = await lease.query<[number]>(statement)
           if (row?.[0] !== 1) throw notLeader()
           return
