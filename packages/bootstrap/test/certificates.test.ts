@@ -5,11 +5,15 @@ import { connect, createServer, type TLSSocket } from 'node:tls'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { IssuedCertificate, ReplicationCa } from '../src/index.ts'
 import {
+  activeNodeName,
   BootstrapError,
+  createNodeCa,
   createReplicationCa,
   fingerprint,
+  issueActiveNode,
   issuePrimaryServer,
   issueSecondary,
+  issueStandby,
   primaryServerName,
   verifyPeer,
 } from '../src/index.ts'
@@ -50,6 +54,26 @@ describe('certificates', () => {
     // basicConstraints: critical, CA true, path length 0; keyUsage: critical, keyCertSign + cRLSign.
     expect(certificate.raw.toString('hex')).toContain('0603551d130101ff040830060101ff020100')
     expect(certificate.raw.toString('hex')).toContain('0603551d0f0101ff040403020106')
+  })
+
+  test('certificates of nodes are of a CA of their own, each for one end', async () => {
+    const nodes = await createNodeCa({ id: clusterId, now })
+    const [active, standby] = [
+      await issueActiveNode(nodes, { term: 'term-1', now }),
+      await issueStandby(nodes, { id: 'node-b', now }),
+    ]
+    const root = new X509Certificate(nodes.certificatePem)
+    expect([root.subject, root.ca]).toEqual([`CN=node-ca-${clusterId}`, true])
+    const [server, client] = [new X509Certificate(active.certificatePem), new X509Certificate(standby.certificatePem)]
+    expect([server.subjectAltName, client.subjectAltName]).toEqual(['DNS:term-1.active.lockstep', 'DNS:node-b'])
+    expect([server.keyUsage, client.keyUsage]).toEqual([['1.3.6.1.5.5.7.3.1'], ['1.3.6.1.5.5.7.3.2']])
+    for (const certificate of [server, client]) {
+      expect(certificate.ca).toBe(false)
+      expect(certificate.verify(root.publicKey)).toBe(true)
+      expect(certificate.verify(new X509Certificate(ca.certificatePem).publicKey)).toBe(false)
+    }
+    expect(() => activeNodeName('a.b/c')).toThrow(BootstrapError)
+    await expect(issueStandby(nodes, { id: 'x'.repeat(64), now })).rejects.toThrow(BootstrapError)
   })
 
   test('a secondary certificate carries its id and clientAuth only', () => {
