@@ -3,26 +3,29 @@
  * order. Role changes stop the services, change what is stored, and start them again.
  * With a leader lock, nodes wait for it outside of the order of transitions.
  */
-import { BarrierError, deserializeKeyring, openKeyring } from '@lockstep/barrier'
+import { BarrierError, openKeyring } from '@lockstep/barrier'
 import type { AutoSeal } from '@lockstep/seal'
 import type { Leadership, Store } from '@lockstep/storage'
 import { CoreError, type CoreRequest, type CoreResponse } from '../contracts.ts'
 import type { Leading } from '../ha/leading.ts'
 import type { BootstrapReply } from '../replication/activation/bootstrap-reply.ts'
+import { prepareAdoption, storeAdopted } from './adopting.ts'
+import { autoUnsealing } from './auto-unsealing.ts'
 import type { ClusterStore, ClusterStoreOptions } from './cluster-store.ts'
 import type { StagedGeneration } from './generations.ts'
-import { type HandedOut, handOut } from './hand-out.ts'
-import { type InitializeParams, prepareStorage } from './initialize.ts'
+import type { HandedOut } from './hand-out.ts'
+import type { InitializeParams } from './initialize.ts'
+import { initializedAlready, initializeEmpty } from './initializing.ts'
 import { decodeShare, keyShares } from './key-shares.ts'
 import { type LedStorageComponents, openLedStorage } from './led-storage.ts'
 import { openByShares } from './open-by-shares.ts'
 import { KEYRING_UNEXPLAINED, KEYS_CHANGED, poisonedBy, poisonPill, watch } from './poison-pill.ts'
 import { requestGate } from './request-gate.ts'
 import { retrying } from './retrying.ts'
-import { openRootKeyByAutoSeal } from './root-key.ts'
 import { readSealConfig, type SealConfig, sealKeys } from './seal-config.ts'
-import { adoptSeal, type OperatorKey } from './seal-material.ts'
-import { opens, sealPlanner } from './seal-plan.ts'
+import type { OperatorKey } from './seal-material.ts'
+import { sealPlanner } from './seal-plan.ts'
+import { sealSettling } from './seal-settling.ts'
 import type { Services, Unsealed } from './services.ts'
 import { unsealedKeys } from './unsealed-keys.ts'
 
@@ -105,15 +108,12 @@ export interface RestoreHow {
 const INITIALIZE_LOCK_MS = 10_000
 const STEP_DOWN_MS = 10_000
 const CAMPAIGN_RETRY_MS = 2_000
-const AUTO_UNSEAL_RETRY_MS = 1_000
-const AUTO_UNSEAL_LONGEST_MS = 15_000
 
 const sealed = (): CoreError => new CoreError('CORE_SEALED', 'Vault is sealed')
 const standby = (): CoreError => new CoreError('CORE_STANDBY', 'Vault is in standby mode')
 const changing = (): CoreError =>
   new CoreError('CORE_UNAVAILABLE', 'Vault is changing its replication role, try again shortly')
 const restoring = (): CoreError => new CoreError('CORE_UNAVAILABLE', 'Vault is restoring a snapshot, try again shortly')
-const initializedAlready = (): CoreError => new CoreError('CORE_INVALID_REQUEST', 'Vault is already initialized')
 
 export async function lifeCycle(components: LifeCycleComponents, options: LifeCycleOptions): Promise<LifeCycle> {
   const { autoSeal, lock, log, startServices, startLeading } = components
@@ -122,12 +122,30 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   const storage = await openLedStorage(components, options)
   const keys = unsealedKeys(() => storage.store, autoSeal)
   const seals = sealPlanner({ autoSeal, sealToMigrateFrom: components.sealToMigrateFrom })
-  /** Of the stored seal as of unsealing. */
-  let sealGeneration = 0
+  const records = () => storage.store.logged
+  const sealState = sealSettling({ seals, keys, autoSeal, records, log })
+  const automatic = autoUnsealing({
+    ...{ autoSeal, hasStandbys: lock !== undefined, log },
+    follow,
+    plan: () => seals.plan(records()),
+    isUnsealed: () => keys.present,
+    generation: () => storage.generation,
+    unseal: (rootKey, stillWanted) =>
+      alone(async () => {
+        let wanted = false
+        try {
+          wanted = stillWanted()
+        } finally {
+          if (!wanted) rootKey.fill(0)
+        }
+        if (!wanted) return
+        await unsealWith(rootKey, undefined)
+        log.info('unsealed by the auto seal', { type: autoSeal?.type })
+      }),
+  })
   let services: Services | undefined
   let lead: { held: Leadership; leading: Leading | undefined; serving: boolean } | undefined
   let campaign: AbortController | undefined
-  let autoUnsealing: AbortController | undefined
   let activeSince = 0
 
   let last: Promise<unknown> = Promise.resolve()
@@ -147,7 +165,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       if (!keys.present || storage.generation === before) return
       if (await sameKeys(before)) return
       await doSeal()
-      keepAutoUnsealing()
+      automatic.keepTrying()
     })
   }
 
@@ -266,8 +284,11 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         if (!(cause instanceof BarrierError)) throw cause
         throw new CoreError('CORE_SEALED', 'the stored keyring does not open', { cause })
       })
-      await keys.refreshOperatorKey()
-      await settleSeal()
+      // Of a secondary it may be under a keyring that is still on its way.
+      await keys.refreshOperatorKey().catch((error: unknown) => {
+        log.warn('what the operators hold shares of was not read anew', { error: String(error) })
+      })
+      await sealState.settle()
       await beginLeading()
       await start()
       await announce()
@@ -277,7 +298,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       if (error instanceof CoreError && error.code === 'CORE_SEALED') {
         log.error('this node cannot lead with the keys it was unsealed with, it seals itself', { error: error.message })
         await doSeal()
-        return keepAutoUnsealing()
+        return automatic.keepTrying()
       }
       throw error
     }
@@ -293,51 +314,19 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     } finally {
       rootKey.fill(0)
     }
-    sealGeneration = (await readConfig(sealKeys.config))?.generation ?? 0
+    sealState.unsealedBy((await readConfig(sealKeys.config))?.generation ?? 0)
     if (lock !== undefined) {
       await gate.close(standby())
       return startCampaign(0)
     }
     try {
-      await settleSeal()
+      await sealState.settle()
       await start()
     } catch (error) {
       log.error('starting after unseal failed, the node is sealed again', { error: String(error) })
       await doSeal()
       throw error
     }
-  }
-
-  /**
-   * Of a node that leads: a seal to migrate is migrated. A node that knows another seal than the stored one by now must not lead: what
-   * it would store nobody could open.
-   */
-  async function settleSeal(): Promise<void> {
-    const plan = await seals.plan(storage.store.logged).catch((cause: unknown) => {
-      if (!(cause instanceof CoreError && cause.code === 'CORE_INVALID_REQUEST')) throw cause
-      throw new CoreError('CORE_SEALED', `the seal was changed by another node: ${cause.message}`, { cause })
-    })
-    if (plan === undefined) throw new CoreError('CORE_SEALED', 'the storage is not initialized')
-    const { config, sealedRootKey, migration } = plan
-    const [from, to] = [config.type, autoSeal?.type ?? 'shamir']
-    const { generation = 0 } = config
-    if (migration !== undefined) {
-      if (generation !== sealGeneration) {
-        throw new CoreError(
-          'CORE_SEALED',
-          `the seal was changed by another node: it is ${from} now, this one's is ${to}`,
-        )
-      }
-      log.info('seal migration begins', { from, to })
-      await keys.migrateSeal()
-      sealGeneration = generation + 1
-      return log.info('seal migration is done', { from, to })
-    }
-    if (generation !== sealGeneration && autoSeal !== undefined && !(await opens(autoSeal, sealedRootKey))) {
-      throw new CoreError('CORE_SEALED', `the seal was changed by another node: this one's ${to} seal does not open it`)
-    }
-    sealGeneration = generation
-    keys.forgetOperatorKey()
   }
 
   async function doSeal(): Promise<void> {
@@ -363,67 +352,10 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       } else {
         log.error('starting after a change of role failed, the node seals itself', { error: String(error) })
         await doSeal()
-        keepAutoUnsealing()
+        automatic.keepTrying()
       }
       throw error
     }
-  }
-
-  /** Resolves with false when there is nothing to unseal yet. Who has the key may be far away: the node goes on while it is asked. */
-  async function autoUnseal(signal?: AbortSignal): Promise<boolean> {
-    await follow()
-    const { generation } = storage
-    const plan = await seals.plan(storage.store.logged)
-    if (keys.present) return true
-    if (plan === undefined) return false
-    if (plan.migration !== undefined) {
-      const seal = { from: plan.config.type, to: autoSeal?.type ?? 'shamir' }
-      log.warn('seal migration: this node waits for its operators to unseal it with migrate', seal)
-      return true
-    }
-    if (autoSeal === undefined) return true
-    const rootKey = await openRootKeyByAutoSeal(autoSeal, plan.sealedRootKey)
-    return alone(async () => {
-      if (signal?.aborted || keys.present) {
-        rootKey.fill(0)
-        return true
-      }
-      if (storage.generation !== generation) throw new CoreError('CORE_UNAVAILABLE', 'the storage was replaced')
-      await unsealWith(rootKey, undefined)
-      log.info('unsealed by the auto seal', { type: autoSeal.type })
-      return true
-    })
-  }
-
-  /** Sealed for a failure, not by an operator: again until it succeeds or an operator seals. */
-  function keepAutoUnsealing(startMs = 0): void {
-    if (autoSeal === undefined) return
-    const nothingYet = new Error('not initialized')
-    autoUnsealing?.abort(sealed())
-    autoUnsealing = retrying(
-      async (signal) => {
-        if (!(await autoUnseal(signal))) throw nothingYet
-      },
-      {
-        startMs,
-        retryMs: AUTO_UNSEAL_RETRY_MS,
-        longestMs: AUTO_UNSEAL_LONGEST_MS,
-        onError: (error) => {
-          if (error !== nothingYet) log.error('auto unseal failed, trying again', { error: String(error) })
-        },
-      },
-    )
-  }
-
-  async function autoUnsealAtStart(): Promise<void> {
-    try {
-      // With a leader lock another node may initialize the storage.
-      if ((await autoUnseal()) || lock === undefined) return
-    } catch (error) {
-      if (!(error instanceof CoreError && error.code === 'CORE_UNAVAILABLE')) throw error
-      log.error('auto unseal failed, the node stays sealed until it succeeds', { error: error.message })
-    }
-    keepAutoUnsealing(AUTO_UNSEAL_RETRY_MS)
   }
 
   // ------------------------------------------------------------- initialising
@@ -440,39 +372,6 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       await takeLead(held)
     } catch (error) {
       await giveUpLead()
-      throw error
-    }
-  }
-
-  /** The shares exist nowhere but in the answer: until the record that says "initialised" is written, all can be done over. */
-  async function initializeEmpty(params: InitializeParams): Promise<{ shares: HandedOut; rootToken: string }> {
-    if ((await readConfig(sealKeys.config)) !== undefined) throw initializedAlready()
-    if ((await storage.store.logged.get(sealKeys.keyring)) !== undefined) {
-      log.warn('an earlier initialization was cut short, what it left is deleted')
-      await storage.replace(async () => {})
-    }
-    try {
-      const { config, parts, ...made } = await prepareStorage(storage.store.logged, params, autoSeal)
-      const operatorKey = autoSeal === undefined ? made.operatorKey : undefined
-      if (operatorKey === undefined) made.operatorKey.key.fill(0)
-      keys.take({ keyring: made.keyring, operatorKey })
-      await beginLeading()
-      await start()
-      const token = await services!.createRootToken!()
-      const rootToken = await (params.tokenRecipient?.encrypt(token) ?? token)
-      const handedOut = await handOut(parts, params.recipients)
-      for (const part of parts) part.fill(0)
-      await storage.store.logged.put(sealKeys.config, config)
-      if (autoSeal === undefined) await doSeal()
-      else await announce()
-      return { shares: handedOut, rootToken }
-    } catch (error) {
-      log.error('initialization failed, the storage is emptied again', { error: String(error) })
-      await stop(sealed()).catch(() => {})
-      keys.drop()
-      await storage
-        .replace(async () => {})
-        .catch((cause: unknown) => log.error('emptying the storage failed', { error: String(cause) }))
       throw error
     }
   }
@@ -502,7 +401,19 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         if (keys.present || (await readConfig(sealKeys.config)) !== undefined) throw initializedAlready()
         await leadToInitialize()
         try {
-          return await initializeEmpty(params)
+          return await initializeEmpty(
+            {
+              ...{ storage, keys, autoSeal, log },
+              async start() {
+                await beginLeading()
+                await start()
+                return services!
+              },
+              stop: () => stop(sealed()),
+              finish: () => (autoSeal === undefined ? doSeal() : announce()),
+            },
+            params,
+          )
         } finally {
           if (!keys.present) await giveUpLead()
         }
@@ -533,11 +444,11 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       })
     },
 
-    autoUnseal: autoUnsealAtStart,
+    autoUnseal: () => automatic.start(),
 
     seal() {
       campaign?.abort(sealed())
-      autoUnsealing?.abort(sealed())
+      automatic.end(sealed())
       return alone(doSeal)
     },
 
@@ -574,20 +485,11 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         let kept = false
         try {
           if (services === undefined) throw keys.present ? standby() : sealed()
-          const keyring = deserializeKeyring(reply.keyring)
-          const rootKey = keyring.rootKey()
-          const seal = await adoptSeal(rootKey, operatorKey, autoSeal).finally(() => rootKey.fill(0))
+          const adoption = await prepareAdoption(reply, autoSeal)
+          const { keyring } = adoption
           try {
             await stop(changing(), { hold: true })
-            const pill = (context: string): Uint8Array => poisonPill(keys.keyring(), context)
-            await storage.replace(async (next) => {
-              for (const [key, value] of seal) await next.logged.put(key, value)
-              await next.logged.put(sealKeys.keyring, keyring.encrypt())
-              await fill(
-                next.barrier(() => keyring),
-                keys.barrier,
-              )
-            }, pill)
+            await storeAdopted(adoption, storage, keys, fill)
             kept = autoSeal === undefined
             keys.take({ keyring, operatorKey: kept ? operatorKey : undefined })
           } catch (error) {
@@ -624,7 +526,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         } finally {
           if (storage.generation !== before && !keepKeys) {
             await doSeal()
-            keepAutoUnsealing()
+            automatic.keepTrying()
           } else await startAgain()
         }
         if (!keepKeys) return
@@ -635,7 +537,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
 
     async close() {
       campaign?.abort(sealed())
-      autoUnsealing?.abort(sealed())
+      automatic.end(sealed())
       await stopWatching?.()
       await alone(async () => {
         try {

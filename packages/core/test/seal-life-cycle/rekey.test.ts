@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { staticKeySeal } from '@lockstep/seal'
 import { memoryLeaderLock, memoryStore } from '@lockstep/storage'
-import { generateKey } from 'openpgp'
+import { decrypt, generateKey, readMessage } from 'openpgp'
 import { afterEach, describe, expect, test } from 'vitest'
 import { generate, inSync, link, type Node, type NodeOptions, startNode, waitFor } from '../cluster.ts'
 import { copyOf, faultyStore } from '../faulty-store.ts'
@@ -69,6 +69,38 @@ describe('unseal keys', () => {
     expect(await node.core.rekey('barrier', 'status', {})).toMatchObject({ started: false, progress: 0 })
     await node.ask('update', 'sys/seal')
     await expect(node.core.rekey('barrier', 'status', {})).rejects.toMatchObject({ code: 'CORE_SEALED' })
+  })
+
+  test('init hands shares and root token out to PGP keys, whatever the kind of seal', async () => {
+    const people = await Promise.all(
+      ['a', 'b'].map((name) => generateKey({ userIDs: [{ name }], type: 'ecc', format: 'object' })),
+    )
+    const pgpKeys = people.map(({ publicKey }) => Buffer.from(publicKey.write()).toString('base64'))
+    const open = async (index: number, base64: string): Promise<string> => {
+      const message = await readMessage({ binaryMessage: Buffer.from(base64, 'base64') })
+      return (await decrypt({ message, decryptionKeys: people[index]!.privateKey })).data as string
+    }
+    for (const auto of [false, true]) {
+      const node = keep(await startNode(auto ? { autoSeal: autoSeal() } : {}))
+      const [kind, field] = auto ? ['recovery', 'recovery_pgp_keys'] : ['secret', 'pgp_keys']
+      const counts = { [`${kind}_shares`]: 2, [`${kind}_threshold`]: 2 }
+      for (const [params, text] of [
+        [{ [field]: pgpKeys.slice(1) }, `${field}: count mismatch`],
+        [{ [field]: [pgpKeys[0], 'AAAA'] }, `${field}: it is not a PGP key`],
+        [{ root_token_pgp_key: 'AAAA' }, 'root_token_pgp_key: it is not a PGP key'],
+        [{ root_token_pgp_key: 1 }, 'root_token_pgp_key: expected'],
+      ] as const) {
+        await expect(node.core.initialize({ ...counts, ...params })).rejects.toThrow(text)
+        expect(await node.core.initialized()).toBe(false)
+      }
+      const made = await node.core.initialize({ ...counts, [field]: pgpKeys, root_token_pgp_key: pgpKeys[1] })
+      const encrypted = (auto ? made.recovery_keys_base64 : made.keys_base64) as string[]
+      node.keys = await Promise.all(encrypted.map((base64, index) => open(index, base64)))
+      node.token = await open(1, made.root_token as string)
+      if (!auto) await node.unseal()
+      expect((await node.ask('read', 'auth/token/lookup-self')).data?.policies).toEqual(['root'])
+      expect(await generate(node, 'root')).toMatch(/^hvs\./)
+    }
   })
 
   test('not with an auto seal, and no recovery key without one', async () => {
@@ -274,6 +306,55 @@ describe('clusters that replicate', () => {
     const last = keep(await again.restart())
     await last.unseal(primary.keys)
     expect(await isSealed(last)).toBe(false)
+  })
+
+  test('power lost at any write of a secondary that follows: its former shares or the new ones open it, and then the new ones', async () => {
+    const primary = await started({}, 1, 1)
+    const secondary = await started({}, 1, 1)
+    await primary.change('sys/replication/performance/primary/enable')
+    await link(primary, secondary, 'performance', 'b')
+    await inSync(primary, secondary, 'performance')
+    await secondary.close()
+    const old = primary.keys
+    primary.keys = await rekey(primary)
+    let crashes = 0
+    for (let writes = 0; writes < 6; writes++) {
+      const store = faultyStore(await copyOf(secondary.store))
+      const node = keep(await startNode({ store }))
+      await node.unseal(old)
+      store.failAfter(writes)
+      await waitFor('the crash or the new shares', async () => store.tripped || (await node.core.sealStatus()).n === 2)
+      if (store.tripped) crashes++
+      await node.close()
+      store.heal()
+      const again = keep(await startNode({ store }))
+      if ((await again.core.sealStatus()).n === 1) await again.unseal(old)
+      else await again.unseal(primary.keys)
+      expect(await isSealed(again), `after ${writes} writes`).toBe(false)
+      await waitFor('the new shares', async () => (await again.core.sealStatus()).n === 2)
+      expect(await generate(again, 'root', primary.keys)).toMatch(/^hvs\./)
+      await again.close()
+    }
+    expect(crashes).toBeGreaterThan(0)
+  })
+
+  test('what secondaries are told is the key in force, also where it was never told', async () => {
+    const { store, keys } = await started({}, 2, 2)
+    await nodes.at(-1)!.close()
+    // As a storage that was initialized by an earlier version has it.
+    for await (const [key] of store.scan()) if (key.endsWith('core/operator-key')) await store.delete(key)
+    const primary = keep(await startNode({ store }))
+    Object.assign(primary, { keys, token: nodes[0]!.token })
+    await primary.unseal()
+    await waitFor('the record', async () => {
+      for await (const [key] of store.scan()) if (key.endsWith('core/operator-key')) return true
+      return false
+    })
+    await primary.change('sys/replication/dr/primary/enable')
+    const secondary = await started({}, 1, 1)
+    await link(primary, secondary, 'dr', 'b')
+    await inSync(primary, secondary, 'dr')
+    expect(await generate(secondary, 'dr-operation', keys)).toMatch(/^hvr\./)
   })
 
   test('a secondary is not rekeyed itself; promoted it is', async () => {
