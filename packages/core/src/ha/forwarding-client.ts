@@ -56,10 +56,12 @@ const DIAL_MS = 5000
 const DIAL_PAUSE_MS = 1000
 const ECHO_MS = 5000
 /** An echo unanswered for this long ends its connection. */
-const SILENCE_MS = 20_000
+const SILENCE_MS = 30_000
 /** Between two looks for somebody who leads, while a request is held. */
 const PAUSE_MS = 100
 const HOLD_MS = 5000
+/** A look for who leads is waited for this long, even by a request that is not held. */
+const LOOK_MS = 1000
 
 export interface ForwardOptions {
   /** How long the request waits for a node that leads, ms. Default 5000. */
@@ -73,7 +75,7 @@ export function forwardingClient(components: ForwardingClientComponents): Forwar
   /** Whose links they are. */
   let term = ''
   let known: Leader | undefined
-  let dialing: Promise<ForwardingLink> | undefined
+  let dialing: { term: string; link: Promise<ForwardingLink> } | undefined
   let failed: { term: string; at: number } | undefined
   let certificate: { ca: string; issued: IssuedCertificate } | undefined
   let waiting = 0
@@ -133,16 +135,21 @@ export function forwardingClient(components: ForwardingClientComponents): Forwar
           ...{ address: leader.clusterAddress, error: (error as Error).message },
         })
       }
-      failed = { term: leader.term, at: clock.now() }
+      if (term === leader.term) failed = { term, at: clock.now() }
       throw error
     }
   }
 
   function open(leader: Leader): Promise<ForwardingLink> {
-    dialing ??= connect(leader).finally(() => {
-      dialing = undefined
-    })
-    return dialing
+    // A dial to a former leader may take its time.
+    if (dialing?.term === leader.term) return dialing.link
+    const begun = { term: leader.term, link: connect(leader) }
+    dialing = begun
+    const over = (): void => {
+      if (dialing === begun) dialing = undefined
+    }
+    begun.link.then(over, over)
+    return begun.link
   }
 
   /** Undefined when there is no way to it. */
@@ -160,9 +167,14 @@ export function forwardingClient(components: ForwardingClientComponents): Forwar
   }
 
   /** What is open leads to the node last heard of; that it leads no longer shows within a second, or when it says so. */
-  async function leaderNow(since?: number): Promise<Leader | undefined> {
+  async function leaderNow(since: number | undefined, until: number): Promise<Leader | undefined> {
     if (since === undefined && known !== undefined && links.some((link) => link.open)) return known
-    known = await watch.current(since === undefined ? {} : { since })
+    // A storage that cannot be asked, or not in time, knows nobody.
+    const told = watch.current(since === undefined ? {} : { since }).catch(() => undefined)
+    const given = new AbortController()
+    const late = sleep(Math.max(LOOK_MS, until - clock.now()), undefined, given).catch(() => undefined)
+    known = await Promise.race([told, late])
+    given.abort()
     return known
   }
 
@@ -178,7 +190,7 @@ export function forwardingClient(components: ForwardingClientComponents): Forwar
         await sleep(PAUSE_MS)
       }
       if (!standsBy()) return here(request)
-      const leader = await leaderNow(since)
+      const leader = await leaderNow(since, until)
       if (leader === undefined) continue
       const redirect = { redirect: leader.apiAddress }
       if (leader.clusterAddress === '' || request.body.length > HTTP_LIMITS.bodyBytes) return redirect
@@ -205,7 +217,11 @@ export function forwardingClient(components: ForwardingClientComponents): Forwar
     if (typeof outcome === 'object') {
       of.answered = clock.now()
       meter?.observe('ha.rpc.client.echo', of.answered - of.sent)
-    } else meter?.count('ha.rpc.client.echo.errors')
+    } else {
+      meter?.count('ha.rpc.client.echo.errors')
+      // Lost with its connection: another one is tried at once.
+      of.sent = of.answered
+    }
   }
 
   return {
@@ -231,7 +247,7 @@ export function forwardingClient(components: ForwardingClientComponents): Forwar
       if (link === undefined) return
       const silent = echoed.sent > echoed.answered
       if (silent && clock.now() - echoed.sent > SILENCE_MS) return retire('the active node does not answer', 0)
-      if (!silent && clock.now() - echoed.sent >= ECHO_MS) void echo(link)
+      if (!silent && clock.now() - echoed.answered >= ECHO_MS) void echo(link)
     },
     lastEcho: () => echoed.answered,
     retire,

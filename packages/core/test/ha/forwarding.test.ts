@@ -34,7 +34,11 @@ type Handle = (request: ForwardedRequest) => Promise<ForwardedAnswer>
 const echo: Handle = async ({ url, body }) => ({ status: 200, headers: ['A', url], body })
 
 /** Nodes by their cluster address, each with its handler; `lead` says who leads. */
-async function cluster(handlers: Record<string, Handle>) {
+async function cluster(
+  handlers: Record<string, Handle>,
+  clientClock: { now(): number } = clock,
+  lose: (message: Message) => boolean = () => false,
+) {
   const servers = new Map<string, { protocol: ClusterProtocol; stop(): Promise<void>; echoes(): unknown[] }>()
   const pairs: MemoryLinkPair[] = []
   const received: Message[] = []
@@ -65,6 +69,7 @@ async function cluster(handlers: Record<string, Handle>) {
   }
   let leading = Object.keys(handlers)[0]
   let here = false
+  let broken = false
   let dials = 0
   const reachable = new Set(Object.keys(handlers))
   const leader = (): Leader | undefined =>
@@ -75,8 +80,13 @@ async function cluster(handlers: Record<string, Handle>) {
           ...{ ca: trust.fingerprint, activeSince: 0, trust },
         }
   const client = forwardingClient({
-    watch: { current: async () => leader() },
-    ...{ about, clock, log: silent, graceMs: 50 },
+    watch: {
+      async current() {
+        if (broken) throw new Error('the storage does not answer')
+        return leader()
+      },
+    },
+    ...{ about, clock: clientClock, log: silent, graceMs: 50 },
     standsBy: () => !here,
     here: async () => ({ status: 299, headers: [], body: bytes('here') }),
     async dial({ addresses }) {
@@ -87,7 +97,7 @@ async function cluster(handlers: Record<string, Handle>) {
         peers: ['standby', name],
         drop: (message, from) => {
           if (from === 0) received.push(message)
-          return false
+          return lose(message)
         },
       })
       pairs.push(pair)
@@ -100,6 +110,9 @@ async function cluster(handlers: Record<string, Handle>) {
     dials: () => dials,
     lead: (name: string | undefined) => {
       leading = name
+    },
+    breakWatch: () => {
+      broken = true
     },
     becomeActive: () => {
       here = true
@@ -283,6 +296,57 @@ test('echoes tell the active node who stands by', async () => {
   await client.keep()
   await waitFor('the echo', async () => client.lastEcho() > 0)
   expect(servers.get('a')!.echoes()).toMatchObject([about])
+})
+
+test('an echo that is lost with its connection is followed by another', async () => {
+  let now = Date.now()
+  let cut = true
+  const { client, pairs, servers } = await cluster({ a: echo }, { now: () => now }, (message) => {
+    return cut && message.type === 'request' && message.method === 'echo'
+  })
+  await client.keep()
+  await waitFor('a connection', async () => pairs.length === 1)
+  pairs[0]!.cut()
+  cut = false
+  for (let n = 0; n < 5 && client.lastEcho() === 0; n++) {
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    await client.keep()
+  }
+  await waitFor('the echo', async () => client.lastEcho() > 0)
+  expect(servers.get('a')!.echoes()).toHaveLength(1)
+  // And one every five seconds: none too early, no connection given up.
+  const opened = pairs.length
+  for (let n = 0; n < 10; n++) {
+    now += 5000
+    await client.keep()
+    await waitFor('the next echo', async () => client.lastEcho() === now)
+  }
+  expect(pairs).toHaveLength(opened)
+})
+
+test('an active node that answers no echo is given up', async () => {
+  let now = Date.now()
+  const stuck = held()
+  const { client } = await cluster({ a: stuck.handle }, { now: () => now }, (message) => {
+    return message.type === 'request' && message.method === 'echo'
+  })
+  const lost = client.forward(request('/v1/kv/a'))
+  await waitFor('the request', async () => stuck.waiting.length === 1)
+  await client.keep()
+  now += 29_000
+  await client.keep()
+  now += 2000
+  await Promise.all([expect(lost).rejects.toMatchObject({ code: 'CORE_UNAVAILABLE' }), client.keep()])
+})
+
+test('a storage that cannot be asked who leads: what is connected is used, else a request waits and fails', async () => {
+  const { client, breakWatch, pairs } = await cluster({ a: echo })
+  await client.forward(request('/v1/kv/a'))
+  breakWatch()
+  expect(await client.forward(request('/v1/kv/a'))).toMatchObject({ status: 200 })
+  pairs[0]!.cut()
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  await expect(client.forward(request('/v1/kv/a'), { holdMs: 250 })).rejects.toMatchObject({ code: 'CORE_STANDBY' })
 })
 
 test('whatever a standby says, the active node refuses or understands it, and serves the others', async () => {
