@@ -25,6 +25,7 @@ export function snapshotRoutes(app: FastifyInstance, context: RouteContext): voi
     const { contentType, body } = response.stream
     const headers = { 'Content-Type': contentType, ...exchange.echo }
     if (context.reply.head(exchange.response, response.status, headers, response.index)) {
+      exchange.response.flushHeaders()
       await send(body, exchange.response, context)
     } else body.destroy()
   }
