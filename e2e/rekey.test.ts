@@ -2,8 +2,16 @@
 import { randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Cluster, enablePrimary, linkSecondary, waitFor, waitUntilInSync } from '@lockstep/dev-env'
-import { describe, expect, test } from 'vitest'
+import {
+  type Cluster,
+  enablePrimary,
+  linkSecondary,
+  type StorageServer,
+  startStorageServer,
+  waitFor,
+  waitUntilInSync,
+} from '@lockstep/dev-env'
+import { afterAll, describe, expect, test } from 'vitest'
 import { generateRoot, INVALID_SHARES, isRoot } from './operator-keys.ts'
 import { scratch } from './scratch.ts'
 
@@ -144,5 +152,53 @@ describe('seal migration', () => {
     await secondary.stop()
     await secondary.start()
     await waitUntilInSync(primary, secondary, 'dr')
+  })
+})
+
+describe('two nodes over PostgreSQL', () => {
+  let storage: StorageServer | undefined
+  afterAll(() => storage?.stop())
+
+  test('rekeyed through the standby, then migrated node by node, with a leader killed in between', async () => {
+    storage = await startStorageServer('postgresql')
+    const config = (node: string) => ({ cluster_name: 'pair', storage: storage!.block({ cluster: 'pair', node }) })
+    const one = await files.cluster('one', { config: config('one'), shares: 3, threshold: 2 })
+    await one.client.write('sys/mounts/kv', { type: 'kv' })
+    await one.client.write('kv/a', { kept: 'yes' })
+    const two = await files.cluster('two', { config: config('two'), bare: true })
+    Object.assign(two, { keys: one.keys })
+    two.client.token = one.client.token
+    const code = async (node: Cluster) => (await node.client.call('GET', 'sys/health')).status
+    const is = (node: Cluster, wanted: number) =>
+      waitFor(`${node.name} to say ${wanted}`, async () => (await code(node)) === wanted)
+    const unseal = async (node: Cluster, keys: string[], migrate = false) => {
+      for (const key of keys) await node.client.write('sys/unseal', { key, migrate })
+    }
+    await unseal(two, one.keys.slice(0, 2))
+    await is(two, 429)
+
+    const keys = await rekeyed(two, 'rekey', { secret_shares: 2, secret_threshold: 2 })
+    await one.stop('SIGKILL')
+    await is(two, 200)
+    expect((await two.client.read('kv/a')).body.data).toEqual({ kept: 'yes' })
+    await isRoot(two, await generateRoot(two, keys))
+
+    const seal = { static: { current_key_id: 'a', current_key: randomBytes(32).toString('hex') } }
+    await reseal(one, seal)
+    await one.startSealed()
+    expect(await status(one)).toMatchObject({ sealed: true, migration: true, t: 2, n: 2 })
+    await unseal(one, keys, true)
+    await is(one, 429)
+    expect(await status(two)).toMatchObject({ type: 'shamir', migration: false })
+    await two.stop()
+    await is(one, 200)
+    expect(await status(one)).toMatchObject({ type: 'static', migration: false })
+    await reseal(two, seal)
+    await two.startSealed()
+    await is(two, 429)
+    await one.stop('SIGKILL')
+    await is(two, 200)
+    expect((await two.client.read('kv/a')).body.data).toEqual({ kept: 'yes' })
+    await isRoot(two, await generateRoot(two, keys))
   })
 })

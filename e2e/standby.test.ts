@@ -51,7 +51,7 @@ describe('a standby over PostgreSQL', () => {
 
   afterAll(() => postgres?.stop())
 
-  const is = (cluster: Cluster, status: number): Promise<void> =>
+  const is = (cluster: Cluster, status: number): Promise<boolean> =>
     waitFor(`${cluster.name} to answer ${status}`, async () => {
       return (await cluster.client.call('GET', 'sys/health')).status === status
     })

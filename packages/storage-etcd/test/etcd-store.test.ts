@@ -77,8 +77,8 @@ const keysBelow = async (prefix: string): Promise<string[]> =>
   (await etcdctl('get', '--prefix', '--keys-only', prefix)).split('\n').filter((line) => line !== '')
 
 /** This package in a process of its own, which prints a line for each thing that happened. */
-async function startWriter(mode: string, options: object) {
-  const child = spawn(process.execPath, [program.file, mode], {
+async function startWriter(mode: string, options: object, clock = 'clock') {
+  const child = spawn(process.execPath, [program.file, mode, clock], {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, LOCKSTEP_WRITER: JSON.stringify(options) },
   })
@@ -379,24 +379,27 @@ describe('leadership', () => {
     await expect(openStore({ fencedBy })).rejects.toThrow(TypeError)
   })
 
-  test('a leader that is stopped (SIGSTOP) and goes on after its lease is gone cannot write', async () => {
-    const prefix = newPrefix()
-    const old = await startWriter('lead', { endpoints: server.url, prefix })
-    await expect.poll(() => old.lines.filter((line) => line.startsWith('stored')).length).toBeGreaterThan(20)
-    old.child.kill('SIGSTOP')
-    const second = await lead(prefix)
-    const store = await openStore({ prefix, fencedBy: second })
-    await store.put('owner', bytes('second'))
-    const before = await store.list('w/')
-    const linesBefore = old.lines.length
-    old.child.kill('SIGCONT')
-    await expect.poll(() => old.lines.slice(linesBefore)).toContain('refused STORAGE_NOT_LEADER')
-    await expect.poll(() => old.lines).toContain('lost')
-    expect(old.lines.slice(linesBefore).filter((line) => line.startsWith('stored')).length).toBeLessThanOrEqual(1)
-    // What it was told of as stored after it went on had been stored before it stopped.
-    expect(await store.list('w/')).toEqual(before)
-    expect(text(await store.get('owner'))).toBe('second')
-  })
+  test.each(['clock', 'stopped-clock'])(
+    'a leader that is stopped (SIGSTOP) and goes on after its lease is gone cannot write: %s',
+    async (clock) => {
+      const prefix = newPrefix()
+      const old = await startWriter('lead', { endpoints: server.url, prefix }, clock)
+      await expect.poll(() => old.lines.filter((line) => line.startsWith('stored')).length).toBeGreaterThan(20)
+      old.child.kill('SIGSTOP')
+      const second = await lead(prefix)
+      const store = await openStore({ prefix, fencedBy: second })
+      await store.put('owner', bytes('second'))
+      const before = await store.list('w/')
+      const linesBefore = old.lines.length
+      old.child.kill('SIGCONT')
+      await expect.poll(() => old.lines.slice(linesBefore)).toContain('refused STORAGE_NOT_LEADER')
+      await expect.poll(() => old.lines).toContain('lost')
+      expect(old.lines.slice(linesBefore).filter((line) => line.startsWith('stored')).length).toBeLessThanOrEqual(1)
+      // What it was told of as stored after it went on had been stored before it stopped.
+      expect(await store.list('w/')).toEqual(before)
+      expect(text(await store.get('owner'))).toBe('second')
+    },
+  )
 
   test('a leader that is killed is followed when its lease runs out, and what it published goes with it', async () => {
     const prefix = newPrefix()

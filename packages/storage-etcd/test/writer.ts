@@ -10,6 +10,9 @@ const { endpoints, prefix, key, length } = JSON.parse(process.env.LOCKSTEP_WRITE
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
 
+// It never notices by itself that its time is over: only etcd can tell it.
+if (process.argv[3] === 'stopped-clock') performance.now = () => 0
+
 switch (process.argv[2]) {
   case 'write': {
     const store = await etcdStore({ endpoints, prefix })

@@ -110,6 +110,24 @@ function shownRepair({ reason, from, to, keys, at, repairedAt }: Repair): Record
 /** The primary pings every second. */
 const SILENT_MS = 3_000
 
+const REPEATED_MS = 60_000
+
+/** A primary that is away is dialled every other second; why it cannot be had is logged when it changes, and once a minute. */
+function withoutRepeats(log: Log, clock: Clock): Pick<Log, 'info' | 'warn'> {
+  let last = ''
+  let at = 0
+  return {
+    info: (message, fields) => log.info(message, fields),
+    warn(message, fields) {
+      const text = `${message} ${JSON.stringify(fields)}`
+      if (text === last && clock.now() - at < REPEATED_MS) return
+      last = text
+      at = clock.now()
+      log.warn(message, fields)
+    },
+  }
+}
+
 const NEVER_STARTED = { state: 'idle', connection_state: 'shutdown' }
 
 export function secondaryRole(
@@ -145,7 +163,7 @@ export function secondaryRole(
       {
         store: preserve === undefined ? store : preserving(store, components.keyring, preserve),
         clock,
-        log,
+        log: withoutRepeats(log, clock),
         accept: acceptTagged(classes, kind),
         dial: resolver.dial,
         report: () => {

@@ -7,8 +7,8 @@ import type { Clock, Log } from '../contracts.ts'
 import type { Meter, MetricsSnapshot } from '../metrics/meter.ts'
 import type { LifeCycle } from '../seal-life-cycle/life-cycle.ts'
 import type { NodeRecord } from '../seal-life-cycle/node-registry.ts'
-import type { SnapshotsOptions } from '../snapshots/snapshots.ts'
 import type { Rekeying } from '../seal-life-cycle/rekeying.ts'
+import type { SnapshotsOptions } from '../snapshots/snapshots.ts'
 
 export interface Factories {
   /** By type; `cubbyhole` must be among them. */

@@ -41,7 +41,6 @@ export function secondaryTokens(components: SecondaryTokensComponents): IssueTok
       throw invalid(`id: ${error.message}`)
     })
     const [own, ...others] = components.clusterAddresses()
-    const primaryClusterAddr = record.primaryClusterAddr || own!
     const data: ActivationPackage = {
       id,
       kind,
@@ -49,11 +48,9 @@ export function secondaryTokens(components: SecondaryTokensComponents): IssueTok
       caCertificate: record.ca.certificatePem,
       clientCertificate: issued.certificatePem,
       clientKey: issued.privateKeyPem,
-      primaryClusterAddr,
-      // Another node may lead by the time the token is used.
-      ...(others.length === 0
-        ? {}
-        : { otherClusterAddrs: [own!, ...others].filter((it) => it !== primaryClusterAddr) }),
+      primaryClusterAddr: record.primaryClusterAddr || own!,
+      // Another node may lead by the time the token is used. An address that operators gave is one that leads to whichever does.
+      ...(record.primaryClusterAddr !== '' || others.length === 0 ? {} : { otherClusterAddrs: others }),
     }
     const sealed = publicKey === '' ? undefined : await seal(publicKey, data, record.ca.privateKeyPem, ttl, now)
     const known: KnownSecondary = { id, fingerprint: issued.fingerprint, issuedAt: now }

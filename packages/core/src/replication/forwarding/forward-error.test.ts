@@ -1,7 +1,7 @@
 import { LinkError } from '@lockstep/replication-driver'
 import { expect, test } from 'vitest'
 import { CoreError } from '../../contracts.ts'
-import { dialable } from '../primary-address.ts'
+import { dialable } from '../resolver/address-book.ts'
 import { forwardError } from './forward-error.ts'
 
 test.each(['CORE_INVALID_REQUEST', 'CORE_PERMISSION_DENIED', 'CORE_NOT_FOUND', 'CORE_INTERNAL'])(

@@ -75,7 +75,7 @@ export function addressBook(given: readonly string[], stored: AddressRecord | un
 }
 
 /** Those that can be dialled at all, each once; what a primary tells of itself is not trusted to be well-formed. */
-function dialable(addresses: readonly string[]): string[] {
+export function dialable(addresses: readonly string[]): string[] {
   return [...new Set(addresses)].filter(isAddress).slice(0, MAX_ADDRESSES)
 }
 
