@@ -571,7 +571,7 @@ describe('starting', () => {
     await refused(seal(undefined), 'FILE: seal "static": current_key must be set')
     await refused(
       seal('x', 'awskms'),
-      `FILE: seal "awskms": this seal type is not available; it must be 'static' or 'shamir'`,
+      `FILE: seal "awskms": this seal type is not available; it must be 'static', 'transit', 'pkcs11' or 'shamir'`,
     )
   })
 

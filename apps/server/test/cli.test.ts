@@ -184,7 +184,7 @@ describe('one clear line and exit code 1 when', () => {
 
   test('the file is absent, the storage unknown or a flag wrong', async () => {
     expect(await failing(['server', '-config=/absent.hcl'])).toBe('lockstep: /absent.hcl: cannot be read (ENOENT)\n')
-    expect(await failing(['server', await config('storage "etcd" {}')])).toContain('unknown storage type')
+    expect(await failing(['server', await config('storage "consul" {}')])).toContain('unknown storage type')
     expect(await failing(['server', await config(plain), '-log-level=loud'])).toContain('-log-level must be')
     expect(await failing(['server', '-dev', '-dev-listen-address=here'])).toContain('must be "host:port"')
   })

@@ -10,6 +10,11 @@ export type KeyClass = { class: 'ignored' } | { class: 'replicated' | 'local'; m
 
 export interface LoggedStoreOptions {
   classify(key: string): KeyClass
+  /**
+   * Write nothing whatever, not even what opening and trimming would: for a node beside the one that writes. What is read is current, head and forest
+   * are those of the opening. Writes reject with `REPLICATION_READ_ONLY`. Default false.
+   */
+  readOnly?: boolean
   /** May this cluster write keys of the class itself? On a performance secondary not `replicated`. Rejects with `REPLICATION_READ_ONLY`. Default: yes. */
   writable?(keyClass: KeyClass): boolean
   /** Keep WAL records (some primary role is on)? When false only the head advances. Default: yes. */

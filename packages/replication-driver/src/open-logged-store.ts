@@ -1,9 +1,10 @@
 import type { MerkleForest, PartitionId } from '@lockstep/replication'
 import { genesisCursor, merkleForest } from '@lockstep/replication'
-import type { Engine, Store } from '@lockstep/storage'
+import type { Engine, ListOptions, Store } from '@lockstep/storage'
 import { optimisticStore, storeEngine } from '@lockstep/storage'
 import { commitGroups } from './commit-groups.ts'
 import type { Change } from './commit-planner.ts'
+import { LoggedStoreError } from './errors.ts'
 import { checkIndex } from './index-check.ts'
 import {
   decodeHead,
@@ -39,11 +40,12 @@ const DAY_MS = 24 * 60 * 60 * 1000
  * `REPLICATION_CORRUPT`.
  */
 export async function loggedStore(physicalStore: Store | Engine, options: LoggedStoreOptions): Promise<LoggedStore> {
-  const physical = 'begin' in physicalStore ? storeEngine(physicalStore) : physicalStore
-  const { runtime = systemRuntime } = options
-  const state = await openState(physical, runtime)
+  const engine = 'begin' in physicalStore ? storeEngine(physicalStore) : physicalStore
+  const { runtime = systemRuntime, readOnly = false } = options
+  const physical = readOnly ? withoutWrites(engine) : engine
+  const state = await openState(physical, runtime, readOnly)
   const forest = await openForest(physical)
-  const rubbish = await findRubbish(physical, state.start)
+  const rubbish = readOnly ? undefined : await findRubbish(physical, state.start)
 
   const classify = (key: string) => options.classify(key)
   const log = recordLog(physical, state, { tailBytes: options.tailBytes ?? 16 * MIB, runtime })
@@ -51,7 +53,7 @@ export async function loggedStore(physicalStore: Store | Engine, options: Logged
   const cache = readCache(options.cacheBytes ?? 32 * MIB)
   const guard = writeGuard({
     classify,
-    writable: (keyClass) => options.writable?.(keyClass) ?? true,
+    writable: (keyClass) => !readOnly && (options.writable?.(keyClass) ?? true),
     maxCommitBytes: options.maxCommitBytes ?? 24 * MIB,
   })
   const listeners = new Set<(keys: readonly string[], source: Change['source']) => void>()
@@ -88,6 +90,8 @@ export async function loggedStore(physicalStore: Store | Engine, options: Logged
     },
   )
   if (rubbish) trimmer.discard(rubbish)
+  // What it knows of the log's ends grows old; who writes trims.
+  if (readOnly) await trimmer.stop()
 
   const store = optimisticStore(physicalEngine(physical, cache, groups.beside), {
     hooks: groups.hooks,
@@ -140,8 +144,25 @@ function tell(listener: (keys: readonly string[], source: Change['source']) => v
   }
 }
 
-async function openState(physical: Engine, runtime: Pick<Runtime, 'randomBytes'>): Promise<LogState & LogTimes> {
-  const state = await openHead(physical, runtime)
+/** Nothing gets through, whichever part of the store would write. */
+function withoutWrites(engine: Engine): Engine {
+  return {
+    limits: engine.limits,
+    get: (key) => engine.get(key),
+    getMany: (keys) => engine.getMany(keys),
+    scan: (range) => engine.scan(range),
+    ...(engine.list ? { list: (prefix: string, options?: ListOptions) => engine.list!(prefix, options) } : {}),
+    close: () => engine.close(),
+    write: () => Promise.reject(new LoggedStoreError('REPLICATION_READ_ONLY', 'this store was opened to read')),
+  }
+}
+
+async function openState(
+  physical: Engine,
+  runtime: Pick<Runtime, 'randomBytes'>,
+  readOnly: boolean,
+): Promise<LogState & LogTimes> {
+  const state = await openHead(physical, runtime, readOnly)
   const [first, last] = await physical.getMany([logKey(state.start), logKey(state.index)])
   const kept = state.start <= state.index
   return {
@@ -151,11 +172,11 @@ async function openState(physical: Engine, runtime: Pick<Runtime, 'randomBytes'>
   }
 }
 
-async function openHead(physical: Engine, runtime: Pick<Runtime, 'randomBytes'>): Promise<LogState> {
+async function openHead(physical: Engine, runtime: Pick<Runtime, 'randomBytes'>, readOnly: boolean): Promise<LogState> {
   const stored = await physical.get(HEAD)
   if (stored && !isFormerHead(stored)) return decodeHead(stored)
   const state = stored ? withoutRows(decodeHead(stored)) : newState(runtime)
-  await physical.write([{ type: 'put', key: HEAD, value: encodeHead(state) }])
+  if (!readOnly) await physical.write([{ type: 'put', key: HEAD, value: encodeHead(state) }])
   return state
 }
 

@@ -228,3 +228,54 @@ describe('a store of format 1', () => {
     expect((await again.verify()).total).toBe(0)
   })
 })
+
+describe('a store that is opened to read, beside the node that writes', () => {
+  const contents = async (disk: Engine) => new Map(await entries(disk, ''))
+
+  test('leaves an empty storage to whoever makes it', async () => {
+    const disk = memoryEngine()
+    const reader = await open(disk, { readOnly: true })
+    expect(reader.log.head().index).toBe(0)
+    expect(await entries(disk, '')).toEqual([])
+    const store = await open(disk)
+    await write(store, 2)
+    expect(text(await reader.get('kv/a'))).toBe('1')
+  })
+
+  test('moves no end of the log, however old its records grow', async () => {
+    const disk = memoryEngine()
+    const time = manualTime()
+    const options = { runtime: time.runtime, logMaxAgeMs: HOUR }
+    const store = await open(disk, options)
+    await write(store, 3)
+    const reader = await open(disk, { ...options, readOnly: true })
+    await store.close()
+    const before = await contents(disk)
+    for (let hour = 0; hour < 30; hour++) {
+      time.pass(HOUR)
+      await reader.log.trim()
+    }
+    expect(await contents(disk)).toEqual(before)
+  })
+
+  test('deletes no rubbish, and rejects what would change anything', async () => {
+    const disk = memoryEngine()
+    const store = await open(disk)
+    await write(store, 3)
+    const rubbish = (await entries(disk, LOG))[0]!
+    store.log.retain('a', 2)
+    await store.log.trim()
+    await store.close()
+    await disk.write([{ type: 'put', key: rubbish[0], value: rubbish[1] }])
+    const before = await contents(disk)
+    const time = manualTime()
+    const reader = await open(disk, { readOnly: true, runtime: time.runtime })
+    time.pass(HOUR)
+    await reader.log.trim()
+    const refused = { code: 'REPLICATION_READ_ONLY' }
+    await expect(reader.put('kv/a', bytes('x'))).rejects.toMatchObject(refused)
+    await expect(reader.put('ignored/a', bytes('x'))).rejects.toMatchObject(refused)
+    await expect(reader.log.startEpoch(7)).rejects.toMatchObject(refused)
+    expect(await contents(disk)).toEqual(before)
+  })
+})

@@ -8,6 +8,7 @@ const table: Record<string, [key: string, expected: string][]> = {
     ['core/root-key', 'replicated core'],
     ['core/master', 'replicated core'],
     ['core/index-header-hmac-key', 'replicated core'],
+    ['core/operator-key', 'replicated core'],
     ['core/seal-config', 'ignored'],
     ['core/shamir-kek', 'ignored'],
     ['core/hsm/barrier-unseal-keys', 'ignored'],

@@ -48,8 +48,16 @@ describe.skipIf(postgresBinaries() === undefined)('with a PostgreSQL in trouble'
     return store
   }
 
-  const set = async (admin: Client, setting: string) => {
-    await admin.query(`ALTER SYSTEM ${setting}`)
+  /** Holds for the whole of the common server until the test is over, or it is reset. */
+  const set = async (admin: Client, setting: string, value: string) => {
+    await admin.query(`ALTER SYSTEM SET ${setting} = ${value}`)
+    await admin.query('SELECT pg_reload_conf()')
+    onTestFinished(() => reset(admin, setting))
+  }
+
+  const reset = async (admin: Client, setting: string) => {
+    await admin.query('SET default_transaction_read_only = off')
+    await admin.query(`ALTER SYSTEM RESET ${setting}`)
     await admin.query('SELECT pg_reload_conf()')
   }
 
@@ -212,10 +220,10 @@ describe.skipIf(postgresBinaries() === undefined)('with a PostgreSQL in trouble'
       const store = await openStore({ connection, table, patience: 300 })
       await store.put('a', bytes('before'))
       // No such replica exists, so that commits wait for it when they are on the local disk.
-      await set(admin, `SET synchronous_standby_names = 'nobody'`)
+      await set(admin, 'synchronous_standby_names', `'nobody'`)
       await eventually(() => outcome(store.put('a', bytes('after')))).toEqual(unavailable('has not answered'))
       expect(await store.get('a')).toEqual(Buffer.from('after'))
-      await set(admin, 'RESET synchronous_standby_names')
+      await reset(admin, 'synchronous_standby_names')
       await eventually(() => outcome(store.put('a', bytes('again')))).toBe('done')
     })
   })
@@ -246,14 +254,14 @@ describe.skipIf(postgresBinaries() === undefined)('with a PostgreSQL in trouble'
       const admin = await connect(common)
       const store = await openStore({ connection, table })
       await store.put('a', bytes('1'))
-      await set(admin, 'SET default_transaction_read_only = on')
-      await eventually(() => outcome(store.put('a', bytes('2')))).toEqual(unavailable('SQLSTATE 25006'))
+      await set(admin, 'default_transaction_read_only', 'on')
+      await eventually(() => outcome(store.put('probe', bytes('1')))).toEqual(unavailable('SQLSTATE 25006'))
+      expect(await outcome(store.put('a', bytes('2')))).toEqual(unavailable('SQLSTATE 25006'))
       expect(await store.get('a')).toEqual(Buffer.from('1'))
       const lock = postgresLeaderLock({ connection, table })
       onTestFinished(() => lock.close())
       await expect(lock.acquire()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' })
-      await admin.query('SET default_transaction_read_only = off')
-      await set(admin, 'RESET default_transaction_read_only')
+      await reset(admin, 'default_transaction_read_only')
       await eventually(() => outcome(store.put('a', bytes('3')))).toBe('done')
       await (await lock.acquire()).release()
     })
@@ -273,10 +281,10 @@ describe.skipIf(postgresBinaries() === undefined)('with a PostgreSQL in trouble'
       const { table } = ownTable()
       const admin = await connect(common)
       // Commits that do not wait for the disk do not wait for a replica either.
-      await set(admin, `SET synchronous_standby_names = 'nobody'`)
+      await set(admin, 'synchronous_standby_names', `'nobody'`)
       const connection = `${common.url}&options=-c%20synchronous_commit%3Doff`
       await expect(postgresStore({ connection, table, patience: 500 })).rejects.toEqual(unavailable('has not answered'))
-      await set(admin, 'RESET synchronous_standby_names')
+      await reset(admin, 'synchronous_standby_names')
     })
 
     test('a full disk: named, nothing half written, reads go on, and writes once there is room', async () => {

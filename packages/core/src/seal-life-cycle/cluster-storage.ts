@@ -23,7 +23,7 @@ export interface ClusterStorage {
 }
 
 export interface ClusterStorageOptions extends ClusterStoreOptions {
-  /** Only the one node that leads writes; the others read past their caches. */
+  /** Only the one node that leads writes. */
   leads: boolean
 }
 
@@ -33,7 +33,7 @@ export async function openClusterStorage(
   options: ClusterStorageOptions,
 ): Promise<ClusterStorage> {
   const generations = await openGenerations(physical, log, { clean: options.leads })
-  const storeOptions = options.leads ? options : { ...options, cacheBytes: 0 }
+  const storeOptions = { ...options, readOnly: !options.leads }
   const open = (generation: Store): Promise<ClusterStore> => openClusterStore(generation, log, storeOptions)
   let number = generations.number()
   let closed = false

@@ -40,7 +40,16 @@ export interface ClusterStoreOptions {
   cacheBytes?: number
 }
 
-export async function openClusterStore(physical: Store, log: Log, options: ClusterStoreOptions): Promise<ClusterStore> {
+export interface ClusterStoreMode {
+  /** Write nothing: another node leads. It reads past caches, which the leader's writes would not reach. */
+  readOnly: boolean
+}
+
+export async function openClusterStore(
+  physical: Store,
+  log: Log,
+  options: ClusterStoreOptions & ClusterStoreMode,
+): Promise<ClusterStore> {
   const classes = classRules(vaultRules)
   const modes: RoleModes = { performance: 'disabled', dr: 'disabled' }
   const engine = measuredEngine(announcedWrites(storeEngine(physical), log), (ms) => options.onWrite?.(ms))
@@ -55,7 +64,8 @@ export async function openClusterStore(physical: Store, log: Log, options: Clust
     logBytes: options.logBytes,
     logRecords: options.logRecords,
     logMaxAgeMs: options.logMaxAgeMs,
-    cacheBytes: options.cacheBytes,
+    cacheBytes: options.readOnly ? 0 : options.cacheBytes,
+    readOnly: options.readOnly,
     onLogPressure: (pressure) =>
       log.warn('the log kept for a lagging secondary nears its cap; past it that secondary resumes by Merkle diff', {
         ...pressure,

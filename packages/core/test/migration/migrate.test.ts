@@ -99,12 +99,14 @@ test('a wrong row anywhere in the destination is found, and so is data that its 
 
 test('what was stopped or failed goes on where it was, or starts over', async () => {
   const node = await stopped()
+  const batchRows = 50
+  expect((await rows(node.store)).size).toBeGreaterThan(6 * batchRows)
   for (const batches of [0, 1, 2, 5]) {
     const destination = memoryStore()
     const failing = writing(destination, async (operations) => {
       if (operations > batches) throw new Error('the disk is full')
     })
-    const failed = await move(node.store, failing, { maxParallel: 2, batchRows: 100 }).catch((error: unknown) => error)
+    const failed = await move(node.store, failing, { maxParallel: 2, batchRows }).catch((error: unknown) => error)
     const { start, message } = failed as { start: string; message: string }
     expect(message).toContain('go on with -start=')
     expect(await node.store.get(MIGRATION)).toBeUndefined()

@@ -48,9 +48,10 @@ const known = (status: Record<string, unknown>) => status.known_primary_cluster_
 const addressOf = async (node: Node): Promise<string> => String((await node.core.leader()).leader_cluster_address)
 
 async function knowsEveryNode(primary: HaCluster, secondary: HaCluster, kind: Kind): Promise<void> {
-  await waitFor(`${secondary.name} to know all nodes of ${primary.name}`, async () => {
-    const node = await secondary.active()
-    return known(await node.status(kind)).length >= primary.nodes.length
+  const leader = await addressOf(await primary.active())
+  await waitFor(`${secondary.name} to know all nodes of ${primary.name}, and which leads`, async () => {
+    const status = await (await secondary.active()).status(kind)
+    return known(status).length >= primary.nodes.length && status.active_primary_cluster_addr === leader
   })
 }
 
@@ -108,7 +109,7 @@ describe.each(COMBINATIONS)('$name', ({ kinds }) => {
     for (const way of ['revoke', 'kill'] as const) {
       const before = await Promise.all(kinds.map((kind, at) => counts(kind, secondaries[at]!)))
       if (way === 'kill') await primary.add((await primary.active()).keys)
-      await knowsEveryNode(primary, secondaries[0]!, kinds[0]!)
+      for (const [at, kind] of kinds.entries()) await knowsEveryNode(primary, secondaries[at]!, kind)
       const next = await primary[way]()
       await load.more(20)
       for (const [at, kind] of kinds.entries()) await resumed(kind, secondaries[at]!, before[at]!)
