@@ -10,7 +10,7 @@ const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 async function bench(options: UnsealedKeysOptions = {}) {
   const keyring = createKeyring()
   const rootKey = keyring.rootKey()
-  const store = await openClusterStore(memoryStore(), quiet, {})
+  const store = await openClusterStore(memoryStore(), quiet, { readOnly: false })
   await store.logged.put(sealKeys.keyring, keyring.encrypt())
   const keys = unsealedKeys(() => store, undefined, options)
   keys.take({ keyring, operatorKey: { key: new Uint8Array(32).fill(7), shares: 3, threshold: 2 } })

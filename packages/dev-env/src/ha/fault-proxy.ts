@@ -63,6 +63,15 @@ export async function faultProxy(target?: string): Promise<FaultProxy> {
     }
   }
 
+  /** As late as TCP is with this many bytes; once the trouble has ended, not later than the retransmission that is due. */
+  async function retransmissions(bytes: number, direction: Direction): Promise<void> {
+    for (let segment = 0; segment < Math.ceil(bytes / SEGMENT_BYTES); segment++) {
+      for (let timeout = RETRANSMIT_MS; Math.random() < (trouble[direction].loss ?? 0); timeout *= 2) {
+        await delay(Math.min(timeout, LONGEST_RETRANSMIT_MS))
+      }
+    }
+  }
+
   function wake(): void {
     for (const go of waiting) go()
     waiting.clear()
@@ -81,10 +90,10 @@ export async function faultProxy(target?: string): Promise<FaultProxy> {
     // What was sent keeps its order.
     let ahead: Promise<void> = Promise.resolve()
     let underWay = 0
-    async function deliver(chunk: Buffer, arrival: Promise<void>, before: Promise<void>, loss: number): Promise<void> {
+    async function deliver(chunk: Buffer, arrival: Promise<void>, before: Promise<void>): Promise<void> {
       await arrival
       await before
-      if (loss > 0) await delay(retransmissions(chunk.length, loss))
+      await retransmissions(chunk.length, direction)
       await passable(route, direction)
       if (to.destroyed || to.write(chunk)) return
       await new Promise<void>((resolve) => void to.once('drain', resolve).once('close', resolve))
@@ -92,9 +101,9 @@ export async function faultProxy(target?: string): Promise<FaultProxy> {
     from.on('data', (chunk: Buffer) => {
       underWay += chunk.length
       if (underWay > WINDOW_BYTES) from.pause()
-      const { delayMs = 0, loss = 0 } = trouble[direction]
+      const { delayMs = 0 } = trouble[direction]
       const arrival = delayMs > 0 ? delay(delayMs) : Promise.resolve()
-      ahead = deliver(chunk, arrival, ahead, loss).finally(() => {
+      ahead = deliver(chunk, arrival, ahead).finally(() => {
         underWay -= chunk.length
         if (underWay <= WINDOW_BYTES) from.resume()
       })
@@ -136,15 +145,4 @@ export async function faultProxy(target?: string): Promise<FaultProxy> {
 function hostAndPort(address: string): { host: string; port: number } {
   const colon = address.lastIndexOf(':')
   return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) }
-}
-
-/** How late TCP is with this many bytes, ms. */
-function retransmissions(bytes: number, loss: number): number {
-  let ms = 0
-  for (let segment = 0; segment < Math.ceil(bytes / SEGMENT_BYTES); segment++) {
-    for (let timeout = RETRANSMIT_MS; Math.random() < loss; timeout = Math.min(2 * timeout, LONGEST_RETRANSMIT_MS)) {
-      ms += timeout
-    }
-  }
-  return ms
 }
