@@ -98,8 +98,8 @@ const faults: Fault[] = [
   },
 ]
 
-/** In CI a short form: a partition and a stall. */
-const chosen = process.env.LOCKSTEP_HA_FAULTS ?? 'storage-partition,fsync'
+/** In CI a short form: two partitions and a stall. */
+const chosen = process.env.LOCKSTEP_HA_FAULTS ?? 'storage-partition,fsync,cluster-partition'
 const isChosen = (name: string): boolean => chosen === 'all' || chosen.split(',').includes(name)
 const ofOneCluster = faults.filter(({ name }) => isChosen(name))
 

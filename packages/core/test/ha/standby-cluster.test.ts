@@ -50,6 +50,32 @@ const served =
 const by = (answer: ForwardedAnswer | { redirect: string }): string =>
   'redirect' in answer ? `redirect to ${answer.redirect}` : Buffer.from(answer.body).toString()
 
+test('a node that does not lead stores nothing but the note of its own state', async () => {
+  const [store, lock] = [memoryStore(), memoryLeaderLock()]
+  const rows = async () => {
+    const found = new Map<string, string>()
+    for await (const [key, value] of store.scan())
+      if (!key.startsWith('nodes/')) found.set(key, Buffer.from(value).toString('hex'))
+    return found
+  }
+  const start = async (): Promise<Node> => {
+    const node = await startNode({ store, lock })
+    nodes.push(node)
+    return node
+  }
+  // Before anybody leads, sealed or not.
+  await start()
+  expect(await rows()).toEqual(new Map())
+  const one = await start()
+  await one.init()
+  await is(one, 'active')
+  await one.close()
+  const before = await rows()
+  const sealedNode = await start()
+  await sealedNode.core.health()
+  expect(await rows()).toEqual(before)
+})
+
 test('no stale cache: a node that leads again serves what was written while another one led', async () => {
   const { one, two, swap } = await pair()
   const root = one.token
