@@ -72,11 +72,14 @@ const JSON_TYPES: Record<string, (value: unknown) => boolean> = {
   int: Number.isInteger,
   list: Array.isArray,
 }
-const statusFields = replication
-  .split('\n')
-  .map((line) => line.split('|').map((cell) => cell.trim().replace(/^`(.*)`$/, '$1')))
-  .filter(([, , role]) => ['both', 'primary', 'secondary', 'reindex', 'sync'].includes(role!))
-  .map(([, field, role, type, state, remark]) => ({ field, role, type, state, remark }))
+/** Rows of tables of fields whose second cell is one of these. */
+const fieldsOf = (places: readonly string[]) =>
+  replication
+    .split('\n')
+    .map((line) => line.split('|').map((cell) => cell.trim().replace(/^`(.*)`$/, '$1')))
+    .filter(([, , place]) => places.includes(place!))
+    .map(([, field, role, type, state, remark]) => ({ field, role, type, state, remark }))
+const statusFields = fieldsOf(['both', 'primary', 'secondary', 'reindex', 'sync'])
 
 const types = rows().filter(([table]) => table === 'mounts' || table === 'auth')
 const all = endpoints()
@@ -168,6 +171,30 @@ describe('docs/compatibility.md', () => {
           if (elsewhere || !['both', 'primary'].includes(role!)) expect(data[kind], kind).not.toHaveProperty(field!)
           else expect(JSON_TYPES[type!]!(value), `${kind} ${field}: ${JSON.stringify(value)}`).toBe(true)
         }
+      }
+    } finally {
+      await other.server.stop('SIGKILL')
+    }
+  })
+
+  test('the fields of the neighbours are those of the table, of their types', async () => {
+    const other = await startDev('neighbours')
+    try {
+      const dev = other.client
+      await dev.write('sys/replication/dr/primary/enable')
+      const token = await waitFor('an activation token', async () => {
+        const reply = await dev.call('PUT', 'sys/replication/dr/primary/secondary-token', { id: 'other' })
+        return reply.status === 200 && reply.body.wrap_info
+      })
+      const bodies: Record<string, Record<string, unknown>> = {
+        leader: (await dev.read('sys/leader')).body,
+        'seal-status': (await dev.read('sys/seal-status')).body,
+        wrap_info: token,
+      }
+      for (const [name, body] of Object.entries(bodies)) {
+        const fields = fieldsOf([name]).filter(({ state }) => state === 'supported')
+        expect(Object.keys(body).sort(), name).toEqual(fields.map(({ field }) => field).sort())
+        for (const { field, type } of fields) expect(JSON_TYPES[type!]!(body[field!]), `${name} ${field}`).toBe(true)
       }
     } finally {
       await other.server.stop('SIGKILL')

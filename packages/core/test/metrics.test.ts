@@ -1,4 +1,5 @@
 // What each node shows of itself in numbers, in every role and state.
+import { readFileSync } from 'node:fs'
 import { memoryLeaderLock, memoryStore } from '@lockstep/storage'
 import { afterEach, describe, expect, test } from 'vitest'
 import { CATALOG } from '../src/metrics/catalog.ts'
@@ -104,6 +105,25 @@ test('every sample is of the catalogue, and no label holds more than an id or a 
     expect(new Set(series).size).toBe(series.length)
   }
 })
+
+test('the metrics of docs/compatibility.md are there, or are not, as it says', () => {
+  const text = readFileSync(new URL('../../../docs/compatibility.md', import.meta.url), 'utf8')
+  const section = text.slice(text.indexOf('\nMetrics (section 7)'))
+  const rows = [...section.slice(0, section.indexOf('\nHeaders')).matchAll(/^\| `([\w.{},]+)` +\| ([a-z ]+?) +\|/gm)]
+  expect(rows.length).toBeGreaterThan(20)
+  for (const [, pattern, state] of rows) {
+    for (const name of expanded(pattern!)) {
+      expect(name in CATALOG, `${name}: ${state}`).toBe(state === 'supported')
+    }
+  }
+})
+
+/** `a.{b,c}` as `a.b` and `a.c`. */
+function expanded(pattern: string): string[] {
+  const found = /^([^{]*)\{([^}]*)\}(.*)$/.exec(pattern)
+  if (found === null) return [pattern]
+  return found[2]!.split(',').flatMap((choice) => expanded(found[1]! + choice + found[3]!))
+}
 
 test('sys/metrics asks for a token, on a DR secondary for one that may operate it', async () => {
   const primary = await started()
