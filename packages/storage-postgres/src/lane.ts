@@ -9,12 +9,12 @@ export class Lease {
   readonly session: Session
   readonly #client: PoolClient
   readonly #patience: number
-  readonly #onRelease: (lease: Lease) => void
+  readonly #onRelease: () => void
   #reason: StorageError | undefined
   #spoiled = false
   #released = false
 
-  constructor(client: PoolClient, session: Session, patience: number, onRelease: (lease: Lease) => void) {
+  constructor(client: PoolClient, session: Session, patience: number, onRelease: () => void) {
     this.#client = client
     this.session = session
     this.#patience = patience
@@ -56,7 +56,7 @@ export class Lease {
   release(destroy = false): void {
     if (this.#released) return
     this.#released = true
-    this.#onRelease(this)
+    this.#onRelease()
     const spoiled = destroy || this.#spoiled
     if (spoiled) hangUp(this.#client)
     this.#client.release(spoiled)
@@ -106,14 +106,8 @@ export class Lane {
   async lease(): Promise<Lease> {
     await this.#options.before?.()
     const client = await this.#pool.connect()
-    // A connection that breaks while leased fails the query under way or the next one.
-    const ignore = () => {}
-    client.on('error', ignore)
     const session = await this.#sessionOf(client)
-    const lease = new Lease(client, session, this.#options.patience, () => {
-      client.off('error', ignore)
-      this.#leases.delete(lease)
-    })
+    const lease = new Lease(client, session, this.#options.patience, () => this.#leases.delete(lease))
     this.#leases.add(lease)
     return lease
   }

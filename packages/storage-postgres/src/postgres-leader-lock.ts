@@ -69,8 +69,6 @@ class AdvisoryLock implements PostgresLeaderLock {
   async acquire(signal?: AbortSignal): Promise<Leadership> {
     signal?.throwIfAborted()
     const client = new SettledClient(clientConfig(this.#options.connection, { lock_timeout: `${QUEUE_MS}ms` }))
-    // What breaks the connection also fails the query under way.
-    client.on('error', () => {})
     const stop = () => hangUp(client)
     try {
       await this.#ensureSchema()

@@ -11,10 +11,16 @@ interface StartupParameters {
   options: string | undefined
 }
 
-/** A connection with the settings of its configuration, whatever its URL says: with node-postgres the URL would win. */
+/**
+ * A connection with the settings of its configuration, whatever its URL says: with node-postgres the URL would win. One that breaks fails
+ * the query under way or the next one, and nothing else.
+ */
 export class SettledClient extends Client {
   constructor(config?: ClientConfig) {
     super(config)
+    // Where nobody listens an error ends the process, and the pool hands a connection over a moment before anybody can: it may have been cut as
+    // soon as it was made.
+    this.on('error', () => {})
     const parameters = (this as unknown as { connectionParameters: StartupParameters }).connectionParameters
     if (parameters.options !== config?.options) {
       parameters.options = [parameters.options, config?.options].filter(Boolean).join(' ')
