@@ -310,11 +310,13 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     try {
       const record = await storage.store.logged.get(sealKeys.keyring)
       if (record === undefined) throw new CoreError('CORE_INTERNAL', 'stored keyring is missing')
+      // All that may fail comes first: with keys the node counts as unsealed, and nobody would try again.
+      const config = await readConfig(sealKeys.config)
       keys.take({ keyring: openKeyring(rootKey, record), operatorKey })
+      sealState.unsealedBy(config?.generation ?? 0)
     } finally {
       rootKey.fill(0)
     }
-    sealState.unsealedBy((await readConfig(sealKeys.config))?.generation ?? 0)
     if (lock !== undefined) {
       await gate.close(standby())
       return startCampaign(0)
