@@ -284,8 +284,10 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         if (!(cause instanceof BarrierError)) throw cause
         throw new CoreError('CORE_SEALED', 'the stored keyring does not open', { cause })
       })
-      // Of a secondary it may be under a keyring that is still on its way.
+      // Of a secondary it may be under a keyring that is still on its way. Unread for another reason it might be out of date, and be told to
+      // secondaries as the one in force.
       await keys.refreshOperatorKey().catch((error: unknown) => {
+        if (!(error instanceof BarrierError)) throw error
         log.warn('what the operators hold shares of was not read anew', { error: String(error) })
       })
       await sealState.settle()
