@@ -345,6 +345,12 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     }
   }
 
+  /** To stay so: what came before in the order of transitions may have begun to unseal again. */
+  function endSealed(): Promise<void> {
+    automatic.end(sealed())
+    return doSeal()
+  }
+
   /** After a change: without services the node would neither serve nor say why. */
   async function startAgain(): Promise<void> {
     try {
@@ -453,7 +459,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     seal() {
       campaign?.abort(sealed())
       automatic.end(sealed())
-      return alone(doSeal)
+      return alone(endSealed)
     },
 
     replaceOperatorKey: (next, records) =>
@@ -545,7 +551,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       await stopWatching?.()
       await alone(async () => {
         try {
-          await doSeal()
+          await endSealed()
         } finally {
           await storage.close()
         }
