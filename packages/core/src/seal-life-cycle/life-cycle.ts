@@ -157,9 +157,9 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
 
   /** Another node may have replaced the storage meanwhile, or this one failed to open it. */
   async function follow(): Promise<void> {
-    if (storage.mayWrite || (await storage.isCurrent())) return
+    if (await storage.isCurrent()) return
     await alone(async () => {
-      if (storage.mayWrite || (await storage.isCurrent())) return
+      if (await storage.isCurrent()) return
       const before = storage.generation
       await storage.reopen()
       if (!keys.present || storage.generation === before) return
