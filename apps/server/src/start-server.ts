@@ -38,7 +38,8 @@ export async function startServer(config: ServerConfig, buildCore: BuildCore, lo
   const apps: HttpApp[] = []
   // What a listener demands was demanded by the standby that forwards.
   const maxRequestSize = Math.max(...config.listeners.map((listener) => listener.maxRequestSize))
-  const forwarded = await httpApp(core, log.named('http'), { maxRequestSize })
+  const maxRequestDuration = Math.max(...config.listeners.map((listener) => listener.maxRequestDuration))
+  const forwarded = await httpApp(core, log.named('http'), { maxRequestSize, maxRequestDuration })
   core.serveForwarded?.(forwarded.dispatch)
   const undo = async () => {
     await Promise.all(apps.map((app) => app.close(0)))

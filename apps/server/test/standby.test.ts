@@ -1,7 +1,11 @@
 // A standby's HTTP: what it answers itself, what it forwards, and that the client cannot tell the difference.
 import { CoreError, type ForwardedAnswer, type ForwardedRequest, HTTP_LIMITS } from '@lockstep/core'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { devListener } from '../src/config/listener-config.ts'
+import { loadConfig } from '../src/config/load-config.ts'
 import type { HttpOptions } from '../src/http/app.ts'
+import { serverLog } from '../src/logging/server-log.ts'
+import { startServer } from '../src/start-server.ts'
 import { type Init, listening, type Reply, rawExchange } from './client.ts'
 import { type FakeCore, fakeCore } from './fake-core.ts'
 
@@ -247,4 +251,26 @@ describe('forwarded and direct', () => {
       ...{ remoteAddress: '10.0.0.1', remotePort: 1, deadline: Date.now() + 30_000 },
     }
   }
+})
+
+test("forwarded requests may take as long as the active node's listeners say", async () => {
+  await start()
+  const other = fakeCore()
+  other.answer = () => new Promise(() => {})
+  let serve: ((request: ForwardedRequest) => Promise<ForwardedAnswer>) | undefined
+  other.serveForwarded = (given) => {
+    serve = given
+  }
+  const listener = { ...devListener('127.0.0.1:0'), maxRequestDuration: 1000 }
+  const { config } = await loadConfig([], {}, { storage: { type: 'inmem' }, listener })
+  const log = serverLog({ level: 'error', format: 'json', stream: { write() {} } })
+  const running = await startServer(config, async () => other, log)
+  // Its own default would be 90 s.
+  const deadline = Date.now() + 3_600_000
+  const { status } = await serve!({
+    ...{ method: 'GET', url: '/v1/kv/a', headers: [], body: new Uint8Array() },
+    ...{ remoteAddress: '10.0.0.1', remotePort: 1, deadline },
+  })
+  expect(status).toBe(503)
+  await running.close(0)
 })

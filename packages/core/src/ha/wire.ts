@@ -30,7 +30,7 @@ export interface NodeAbout {
 /** `now` of the sender's clock: nodes agree on how long is left, not on the time. */
 export function encodeRequest(request: ForwardedRequest, now: number): Plain {
   const { method, url, body, remoteAddress, remotePort } = request
-  const withinMs = Math.max(1, Math.round(request.deadline - now))
+  const withinMs = Math.min(Math.max(1, Math.round(request.deadline - now)), HTTP_LIMITS.withinMs)
   return { method, url, headers: [...request.headers], body, remoteAddress, remotePort, withinMs }
 }
 

@@ -108,7 +108,7 @@ async function alone(end: MigrationEnd, which: string, undo: (() => Promise<void
 
 /** Standbys and sealed nodes have no lock, and would lead as soon as it is free. */
 async function assertNoNode(store: Store, which: string, clock: Clock): Promise<void> {
-  for (const { name, seenAt } of await registeredNodes(store)) {
+  for await (const { name, seenAt } of registeredNodes(store)) {
     const age = clock.now() - seenAt
     if (age > NODE_GONE_MS) continue
     throw new CoreError(

@@ -8,6 +8,7 @@ export interface ClusterStorage {
   readonly store: ClusterStore
   /** Number of the generation that is open. */
   readonly generation: number
+  readonly isOpen: boolean
   /** False when it is closed, or another node has replaced the generation that is open here. */
   isCurrent(): Promise<boolean>
   /**
@@ -57,12 +58,28 @@ export async function openClusterStorage(
     }
   }
 
+  /** What would go on being written to a generation that is not current any more would be lost with it. */
+  async function closedUnlessKnown(change: () => Promise<void>): Promise<void> {
+    try {
+      await change()
+    } catch (error) {
+      if (!generations.isKnown()) {
+        closed = true
+        await store.close()
+      }
+      throw error
+    }
+  }
+
   return {
     get store() {
       return store
     },
     get generation() {
       return number
+    },
+    get isOpen() {
+      return !closed
     },
     async isCurrent() {
       if (closed) return false
@@ -71,14 +88,15 @@ export async function openClusterStorage(
     },
     pill: (generation) => generations.pill(generation),
     async replace(fill, pill) {
-      await generations.replace(async (next) => {
+      const fillNext = async (next: Store): Promise<void> => {
         const filled = await open(next)
         try {
           await fill(filled)
         } finally {
           await filled.close()
         }
-      }, pill)
+      }
+      await closedUnlessKnown(() => generations.replace(fillNext, pill))
       await openCurrent()
     },
     async stage() {
@@ -87,7 +105,7 @@ export async function openClusterStorage(
         ...staged,
         async activate(finish, pill) {
           if (closed) throw new CoreError('CORE_UNAVAILABLE', 'the storage was closed meanwhile, nothing was changed')
-          await staged.activate(finish, pill)
+          await closedUnlessKnown(() => staged.activate(finish, pill))
           await openCurrent()
         },
         async discard() {

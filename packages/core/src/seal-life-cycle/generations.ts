@@ -35,6 +35,8 @@ export interface Generations {
   current(): Store
   /** Number of the current generation. */
   number(): number
+  /** False once a change of the current generation has failed and could not be looked at: either may be it. */
+  isKnown(): boolean
   /** Reads which generation is current, as another node may have changed it. */
   refresh(): Promise<void>
   /**
@@ -57,6 +59,7 @@ export async function openGenerations(physical: Store, log: Log, options: { clea
   const staged = new Set<number>()
   /** A write of the pointer has failed, and may have been stored all the same: what it would make current is not deleted. */
   let inDoubt = false
+  let known = true
   let cleaning = deleteOthers()
 
   async function save(change: Partial<Pointer>): Promise<void> {
@@ -111,7 +114,9 @@ export async function openGenerations(physical: Store, log: Log, options: { clea
     try {
       await save({ current: next })
     } catch (error) {
+      known = false
       pointer = await readPointer(physical)
+      known = true
       if (pointer.current !== next) throw error
     }
   }
@@ -119,6 +124,7 @@ export async function openGenerations(physical: Store, log: Log, options: { clea
   return {
     current: () => prefixedStore(physical, `g${pointer.current}/`),
     number: () => pointer.current,
+    isKnown: () => known,
     async refresh() {
       pointer = await readPointer(physical)
     },

@@ -22,14 +22,14 @@ export interface LedStorage {
   /** Number of the generation that is open. */
   readonly generation: number
   readonly mayWrite: boolean
-  /** False when another node has replaced the generation, or opening has failed. */
+  /** False when another node has replaced the generation that is open to read, or opening has failed. True once it was closed for good. */
   isCurrent(): Promise<boolean>
   /** See `ClusterStorage`. */
   replace: ClusterStorage['replace']
   /** See `ClusterStorage`. Of no use any more once the storage was opened anew. */
   stage: ClusterStorage['stage']
   pill: ClusterStorage['pill']
-  /** Opens what is current now, to read. */
+  /** Opens what is current now; with a leader lock, to read. */
   reopen(): Promise<void>
   /** To write from now on; when it rejects, the leadership is released. */
   lead(held: Leadership): Promise<void>
@@ -48,6 +48,7 @@ export async function openLedStorage(
     openClusterStorage(over, log, { ...options, leads })
   let storage = await open(physical, lock === undefined)
   let lead: { held: Leadership; over: Store | undefined } | undefined
+  let ended = false
 
   /** Status requests read at any time, so the next storage takes the place of an open one. */
   async function swap(over: Store, leads: boolean): Promise<void> {
@@ -74,11 +75,15 @@ export async function openLedStorage(
     get mayWrite() {
       return lock === undefined || lead !== undefined
     },
-    isCurrent: () => storage.isCurrent(),
+    async isCurrent() {
+      if (ended || lead !== undefined) return true
+      // Nobody else replaces it, and while this node does, nothing is to be read of it.
+      return lock === undefined ? storage.isOpen : storage.isCurrent()
+    },
     replace: (fill, pill) => storage.replace(fill, pill),
     stage: () => storage.stage(),
     pill: (generation) => storage.pill(generation),
-    reopen: () => swap(physical, false),
+    reopen: () => swap(physical, lock === undefined),
     async lead(held) {
       lead = { held, over: undefined }
       try {
@@ -107,6 +112,7 @@ export async function openLedStorage(
       }
     },
     async close() {
+      ended = true
       await storage.close()
     },
   }

@@ -157,9 +157,9 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
 
   /** Another node may have replaced the storage meanwhile, or this one failed to open it. */
   async function follow(): Promise<void> {
-    if (storage.mayWrite || (await storage.isCurrent())) return
+    if (await storage.isCurrent()) return
     await alone(async () => {
-      if (storage.mayWrite || (await storage.isCurrent())) return
+      if (await storage.isCurrent()) return
       const before = storage.generation
       await storage.reopen()
       if (!keys.present || storage.generation === before) return
@@ -284,8 +284,10 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
         if (!(cause instanceof BarrierError)) throw cause
         throw new CoreError('CORE_SEALED', 'the stored keyring does not open', { cause })
       })
-      // Of a secondary it may be under a keyring that is still on its way.
+      // Of a secondary it may be under a keyring that is still on its way. Unread for another reason it might be out of date, and be told to
+      // secondaries as the one in force.
       await keys.refreshOperatorKey().catch((error: unknown) => {
+        if (!(error instanceof BarrierError)) throw error
         log.warn('what the operators hold shares of was not read anew', { error: String(error) })
       })
       await sealState.settle()
@@ -310,11 +312,13 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     try {
       const record = await storage.store.logged.get(sealKeys.keyring)
       if (record === undefined) throw new CoreError('CORE_INTERNAL', 'stored keyring is missing')
+      // All that may fail comes first: with keys the node counts as unsealed, and nobody would try again.
+      const config = await readConfig(sealKeys.config)
       keys.take({ keyring: openKeyring(rootKey, record), operatorKey })
+      sealState.unsealedBy(config?.generation ?? 0)
     } finally {
       rootKey.fill(0)
     }
-    sealState.unsealedBy((await readConfig(sealKeys.config))?.generation ?? 0)
     if (lock !== undefined) {
       await gate.close(standby())
       return startCampaign(0)
@@ -339,6 +343,12 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       shares.reset()
       await giveUpLead()
     }
+  }
+
+  /** To stay so: what came before in the order of transitions may have begun to unseal again. */
+  function endSealed(): Promise<void> {
+    automatic.end(sealed())
+    return doSeal()
   }
 
   /** After a change: without services the node would neither serve nor say why. */
@@ -449,7 +459,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     seal() {
       campaign?.abort(sealed())
       automatic.end(sealed())
-      return alone(doSeal)
+      return alone(endSealed)
     },
 
     replaceOperatorKey: (next, records) =>
@@ -541,7 +551,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       await stopWatching?.()
       await alone(async () => {
         try {
-          await doSeal()
+          await endSealed()
         } finally {
           await storage.close()
         }

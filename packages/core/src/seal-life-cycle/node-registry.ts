@@ -30,6 +30,8 @@ export interface NodeRegistry {
 const PREFIX = 'nodes/'
 const INTERVAL_MS = 5_000
 const FORGOTTEN_MS = 60_000
+/** Killed nodes leave their record, each under a name of its own where addresses are given out anew. Longer than clocks may differ. */
+const DELETED_MS = 24 * 3_600_000
 /** More nodes than any cluster has. */
 const MAX_NODES = 64
 const MAX_TEXT = 500
@@ -67,8 +69,13 @@ export function nodeRegistry(components: NodeRegistryComponents): NodeRegistry {
 
   return {
     async nodes() {
-      const all = await registeredNodes(physical)
-      return all.filter(({ seenAt }) => clock.now() - seenAt < FORGOTTEN_MS)
+      const found: NodeRecord[] = []
+      for await (const { key, ...record } of registeredNodes(physical)) {
+        const age = clock.now() - record.seenAt
+        if (age < FORGOTTEN_MS && found.length < MAX_NODES) found.push(record)
+        if (age > DELETED_MS) await physical.delete(key)
+      }
+      return found
     },
     async stop() {
       stopped = true
@@ -79,13 +86,11 @@ export function nodeRegistry(components: NodeRegistryComponents): NodeRegistry {
 }
 
 /** All that have left a record and not taken it away, however long ago. */
-export async function registeredNodes(physical: Pick<Store, 'scan'>): Promise<NodeRecord[]> {
-  const found: NodeRecord[] = []
-  for await (const [, value] of physical.scan({ prefix: PREFIX, limit: MAX_NODES })) {
+export async function* registeredNodes(physical: Pick<Store, 'scan'>): AsyncGenerator<NodeRecord & { key: string }> {
+  for await (const [key, value] of physical.scan({ prefix: PREFIX })) {
     const record = parse(value)
-    if (record !== undefined) found.push(record)
+    if (record !== undefined) yield { ...record, key }
   }
-  return found
 }
 
 function parse(value: Uint8Array): NodeRecord | undefined {

@@ -395,3 +395,9 @@ test('whatever a standby says, the active node refuses or understands it, and se
   expect(answers).toMatchObject([1, 2].map((id) => ({ id, body: null, error: { code: 'failed', message: '' } })))
   expect(await client.forward(request('/v1/kv/a'))).toMatchObject({ status: 200 })
 })
+
+test('a deadline later than nodes tell each other of is cut, not refused', () => {
+  const now = Date.now()
+  const sent = encodeRequest({ ...request('/v1/kv/a'), deadline: now + 30 * HTTP_LIMITS.withinMs }, now)
+  expect(parseRequest(sent, now).deadline).toBe(now + HTTP_LIMITS.withinMs)
+})

@@ -1,8 +1,9 @@
 // Power lost at every single write of a change: afterwards the cluster is as it was before, or as it is meant to be.
-import { memoryStore } from '@lockstep/storage'
+import { memoryLeaderLock, memoryStore, StorageError } from '@lockstep/storage'
 import { afterEach, expect, test } from 'vitest'
-import { activationToken, inSync, link, type Node, startNode } from '../cluster.ts'
+import { activationToken, inSync, link, type Node, startNode, waitFor } from '../cluster.ts'
 import { copyOf, faultyStore } from '../faulty-store.ts'
+import { interceptedWrites } from '../intercepted-writes.ts'
 
 const nodes: Node[] = []
 const keep = (node: Node): Node => {
@@ -192,3 +193,49 @@ test('both roles of a link survive a restart of either end', async () => {
   await again.unseal()
   await inSync(primary, again, 'performance')
 })
+
+test.each([
+  { locked: true, stored: true },
+  { locked: true, stored: false },
+  { locked: false, stored: true },
+  { locked: false, stored: false },
+])(
+  'not knowing which storage is current, a node writes to none until it has looked: %o',
+  async ({ locked, stored }) => {
+    const primary = keep(await startNode())
+    await primary.init()
+    await primary.change('sys/replication/performance/primary/enable')
+    const inner = memoryStore()
+    const away = () => new StorageError('STORAGE_UNAVAILABLE', 'the server is restarting')
+    let failing = 0
+    const store = {
+      ...interceptedWrites(inner, (body) => body()),
+      async get(key: string) {
+        if (key === 'generation' && failing-- > 0) throw away()
+        return inner.get(key)
+      },
+      async put(key: string, value: Uint8Array) {
+        const replaces = key === 'generation' && JSON.parse(Buffer.from(value).toString()).current !== 0
+        if (!replaces || stored) await inner.put(key, value)
+        if (!replaces) return
+        failing = 1
+        throw away()
+      },
+    }
+    const node = keep(await startNode({ store, ...(locked ? { lock: memoryLeaderLock() } : {}) }))
+    await node.init()
+    const is = (wanted: string) => waitFor(wanted, async () => (await node.core.health()).state === wanted)
+    await is('active')
+    await node.ask('update', 'sys/mounts/kv', { type: 'kv' })
+    const token = await activationToken(primary, 'performance', 'us')
+    expect(await node.change('sys/replication/performance/secondary/enable', { token })).toBe('failed')
+    expect((await node.ask('update', 'kv/a', { n: 1 })).code).toMatch(/^CORE_(?:SEALED|STANDBY)$/)
+
+    if (!locked || stored) {
+      await is('sealed')
+      await node.unseal(stored ? primary.keys : node.keys)
+    }
+    await is('active')
+    expect((await node.status('performance')).mode).toMatch(stored ? /bootstrapping|secondary/ : 'disabled')
+  },
+)

@@ -1,11 +1,12 @@
 // Other shares for a cluster: what they open, and what the former ones no longer do.
 import { randomBytes } from 'node:crypto'
 import { staticKeySeal } from '@lockstep/seal'
-import { memoryLeaderLock, memoryStore } from '@lockstep/storage'
+import { memoryLeaderLock, memoryStore, StorageError } from '@lockstep/storage'
 import { decrypt, generateKey, readMessage } from 'openpgp'
 import { afterEach, describe, expect, test } from 'vitest'
 import { generate, inSync, link, type Node, type NodeOptions, startNode, waitFor } from '../cluster.ts'
 import { copyOf, faultyStore } from '../faulty-store.ts'
+import { interceptedWrites } from '../intercepted-writes.ts'
 
 const nodes: Node[] = []
 const keep = (node: Node): Node => {
@@ -377,4 +378,31 @@ describe('clusters that replicate', () => {
     await again.unseal(next)
     expect(await isSealed(again)).toBe(false)
   })
+})
+
+test("a standby that takes over leads only once it has read the operators' key of today", async () => {
+  const [inner, lock] = [memoryStore(), memoryLeaderLock()]
+  const one = await started({ store: inner, lock }, 1, 1)
+  await is(one, 'active')
+  let failures = 0
+  const store = {
+    ...interceptedWrites(inner, (body) => body()),
+    async get(key: string) {
+      if (key.endsWith('/core/operator-key') && failures++ === 0) {
+        throw new StorageError('STORAGE_UNAVAILABLE', 'the connection was cut')
+      }
+      return inner.get(key)
+    },
+  }
+  const two = keep(await startNode({ store, lock }))
+  await two.unseal(one.keys)
+  const keys = await rekey(one, { params: { secret_shares: 1, secret_threshold: 1 } })
+  const told = await inner.get('g0/core/operator-key')
+  await one.close()
+  await is(two, 'active')
+  expect(failures).toBeGreaterThan(0)
+  // Services look after it once they run.
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect(await inner.get('g0/core/operator-key')).toEqual(told)
+  expect(await generate(two, 'root', keys)).toMatch(/^hvs\./)
 })

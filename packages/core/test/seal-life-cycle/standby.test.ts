@@ -1,7 +1,8 @@
 // Two nodes over one storage and one leader lock.
-import { memoryLeaderLock, memoryStore } from '@lockstep/storage'
+import { memoryLeaderLock, memoryStore, StorageError } from '@lockstep/storage'
 import { afterEach, expect, test } from 'vitest'
 import { inSync, link, type Node, startNode, waitFor } from '../cluster.ts'
+import { interceptedWrites } from '../intercepted-writes.ts'
 
 const nodes: Node[] = []
 async function pair() {
@@ -122,4 +123,32 @@ test('only one of two nodes can initialize', async () => {
   expect(outcomes.find(({ status }) => status === 'rejected')).toMatchObject({
     reason: { message: 'Vault is already initialized' },
   })
+})
+
+test('a read that fails while a node unseals leaves it sealed, and it unseals when asked again', async () => {
+  const inner = memoryStore()
+  let trouble: 'none' | 'near' | 'now' | 'over' = 'none'
+  const store = {
+    ...interceptedWrites(inner, (body) => body()),
+    async get(key: string) {
+      if (trouble === 'near' && key.endsWith('/core/keyring')) trouble = 'now'
+      else if (trouble === 'now') {
+        trouble = 'over'
+        throw new StorageError('STORAGE_UNAVAILABLE', 'the connection was cut')
+      }
+      return inner.get(key)
+    },
+  }
+  const node = await startNode({ store, lock: memoryLeaderLock() })
+  nodes.push(node)
+  await node.init()
+  await is(node, 'active')
+  await node.ask('update', 'sys/seal')
+  await is(node, 'sealed')
+  trouble = 'near'
+  await expect(node.unseal()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' })
+  expect(trouble).toBe('over')
+  expect(await node.core.sealStatus()).toMatchObject({ sealed: true })
+  await node.unseal()
+  await is(node, 'active')
 })

@@ -1,9 +1,11 @@
 // What a restore needs of keys, and what it must not forget: epochs that were followed, encryptions that were counted, leases.
 import { decodePosition, encodePosition } from '@lockstep/replication'
 import { staticKeySeal } from '@lockstep/seal'
+import { memoryLeaderLock, memoryStore } from '@lockstep/storage'
 import { afterEach, expect, test } from 'vitest'
 import { generate, inSync, link, type Node, type NodeOptions, startNode, waitFor } from '../cluster.ts'
 import { copyOf, faultyStore } from '../faulty-store.ts'
+import { interceptedWrites } from '../intercepted-writes.ts'
 import { restore, save } from './snapshot-calls.ts'
 
 const nodes: Node[] = []
@@ -130,4 +132,35 @@ test('power lost at every single write of a restore: the state of before or the 
   expect(seen).toContain('now')
   expect(seen.at(-1)).toBe('then')
   expect(seen.length).toBeGreaterThan(4)
+})
+
+test('a node that is closed while it restores does not unseal itself for it afterwards', async () => {
+  const seal = () => staticKeySeal({ keyId: 'k', key: Buffer.alloc(32, 7) })
+  const snapshot = await save(await cluster({ autoSeal: seal() }))
+  let begun = (): void => {}
+  const isBegun = new Promise<void>((resolve) => {
+    begun = resolve
+  })
+  let goOn = (): void => {}
+  const inner = memoryStore()
+  const store = {
+    ...interceptedWrites(inner, (body) => body()),
+    async put(key: string, value: Uint8Array) {
+      if (key === 'generation' && JSON.parse(Buffer.from(value).toString()).current !== 0) {
+        begun()
+        await new Promise<void>((resolve) => {
+          goOn = resolve
+        })
+      }
+      return inner.put(key, value)
+    },
+  }
+  const node = await cluster({ store, lock: memoryLeaderLock(), autoSeal: seal() })
+  const restoring = restore(node, snapshot, { force: true })
+  await isBegun
+  const closing = node.core.close()
+  goOn()
+  await Promise.all([restoring, closing])
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  expect(node.logged.join()).not.toMatch(/unsealed by the auto seal|auto unseal failed/)
 })
