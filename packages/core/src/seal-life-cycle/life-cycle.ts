@@ -147,6 +147,8 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
   let lead: { held: Leadership; leading: Leading | undefined; serving: boolean } | undefined
   let campaign: AbortController | undefined
   let activeSince = 0
+  /** The generation whose keys are held, as long as it is not known whether those of the open one are others. */
+  let unexplained: number | undefined
 
   let last: Promise<unknown> = Promise.resolve()
   function alone<T>(body: () => Promise<T>): Promise<T> {
@@ -157,16 +159,23 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
 
   /** Another node may have replaced the storage meanwhile, or this one failed to open it. */
   async function follow(): Promise<void> {
-    if (await storage.isCurrent()) return
+    if (unexplained === undefined && (await storage.isCurrent())) return
     await alone(async () => {
-      if (await storage.isCurrent()) return
+      if (unexplained === undefined && (await storage.isCurrent())) return
       const before = storage.generation
       await storage.reopen()
-      if (!keys.present || storage.generation === before) return
-      if (await sameKeys(before)) return
+      if (await explained(before)) return
       await doSeal()
       automatic.keepTrying()
     })
+  }
+
+  /** False when the keys held are not those of the generation that is open. Rejects when that cannot be seen; it is looked at again. */
+  async function explained(before: number): Promise<boolean> {
+    unexplained ??= before
+    const same = !keys.present || storage.generation === unexplained || (await sameKeys(unexplained))
+    unexplained = undefined
+    return same
   }
 
   /**
@@ -184,6 +193,8 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       log.warn('the storage was replaced by another generation under the same keys', { generation: storage.generation })
       return true
     } catch (error) {
+      // A storage that is away says nothing about keys.
+      if ((error as { code?: unknown }).code === 'STORAGE_UNAVAILABLE') throw error
       const fields = { generation: storage.generation, error: String(error) }
       log.error(KEYRING_UNEXPLAINED, fields)
       return false
@@ -278,8 +289,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     try {
       const before = storage.generation
       await takeLead(held)
-      if (storage.generation !== before && !(await sameKeys(before)))
-        throw new CoreError('CORE_SEALED', 'the keys have changed')
+      if (!(await explained(before))) throw new CoreError('CORE_SEALED', 'the keys have changed')
       await keys.reopen().catch((cause: unknown) => {
         if (!(cause instanceof BarrierError)) throw cause
         throw new CoreError('CORE_SEALED', 'the stored keyring does not open', { cause })
@@ -340,6 +350,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
       await stop(sealed())
     } finally {
       keys.drop()
+      unexplained = undefined
       shares.reset()
       await giveUpLead()
     }

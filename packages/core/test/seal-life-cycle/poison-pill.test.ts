@@ -1,5 +1,5 @@
 // Several nodes over one storage and one leader lock, and what the others do when its keys change under them.
-import { memoryLeaderLock, memoryStore, type Store } from '@lockstep/storage'
+import { memoryLeaderLock, memoryStore, StorageError, type Store } from '@lockstep/storage'
 import { afterEach, expect, test } from 'vitest'
 import { KEYRING_UNEXPLAINED, KEYS_CHANGED } from '../../src/seal-life-cycle/poison-pill.ts'
 import { inSync, link, type Node, startNode, waitFor } from '../cluster.ts'
@@ -103,4 +103,23 @@ test('a broken record of the generation is no change of keys: the standby stays,
   expect(two.logged.filter((line) => line.includes('a standby cannot see'))).toHaveLength(1)
   await one.ask('update', 'sys/step-down')
   await Promise.race(others.map((node) => is(node, 'active')))
+})
+
+test('a storage that is away while the keys of a new generation are looked at is no change of keys', async () => {
+  const { store, others } = await trio()
+  const [two] = others as [Node, Node]
+  const rows: [string, Uint8Array][] = []
+  for await (const [key, value] of store.scan({ prefix: 'g0/' })) rows.push([key, value])
+  for (const [key, value] of rows) await store.put(key.replace('g0/', 'g7/'), value)
+  let refused = 0
+  const get = store.get.bind(store)
+  store.get = (key) => {
+    if (!key.startsWith('poison-pill/') || refused === 2) return get(key)
+    refused++
+    return Promise.reject(new StorageError('STORAGE_UNAVAILABLE', 'the storage is away'))
+  }
+  await store.put('generation', Buffer.from(JSON.stringify({ format: 1, current: 7, next: 8 })))
+  await says(two, 'the storage was replaced by another generation under the same keys')
+  expect(refused).toBe(2)
+  for (const node of others) expect((await node.core.health()).state).toBe('standby')
 })
