@@ -39,8 +39,6 @@ interface CallOptions {
   repeatable?: boolean
   /** Milliseconds for all attempts. Default: the connection's `requestTimeout`. */
   timeout?: number
-  /** One attempt at one endpoint. Default false. */
-  once?: boolean
 }
 
 const CHANNEL: ChannelOptions = {
@@ -93,10 +91,13 @@ export class EtcdClient {
     await this.#call('/etcdserverpb.Lease/LeaseRevoke', encodeLeaseId(id))
   }
 
-  /** The seconds it has from now, 0 when it is gone. A stream of one message each way is what a call is. */
+  /**
+   * The seconds it has from an attempt on that began after the call, 0 when it is gone. A stream of one message each way is what a
+   * call is.
+   */
   async keepLeaseAlive(id: bigint, timeout: number): Promise<number> {
     const message = encodeLeaseId(id)
-    const answer = await this.#call('/etcdserverpb.Lease/LeaseKeepAlive', message, { timeout, once: true })
+    const answer = await this.#call('/etcdserverpb.Lease/LeaseKeepAlive', message, { timeout })
     return decodeLease(answer).ttl
   }
 
@@ -139,7 +140,7 @@ export class EtcdClient {
   }
 
   async #call(method: string, message: Buffer, options: CallOptions = {}): Promise<Buffer> {
-    const { repeatable = true, timeout = this.#timeout, once = false } = options
+    const { repeatable = true, timeout = this.#timeout } = options
     const end = performance.now() + timeout
     for (let attempt = 1; ; attempt++) {
       if (this.#closed) throw unavailable('the connection is closed')
@@ -148,7 +149,7 @@ export class EtcdClient {
         const metadata = await this.#authenticated()
         const left = end - performance.now()
         // An endpoint that is silent must not use up the time of the others; a write has only one try.
-        const share = repeatable && !once && this.#channels.length > 1 ? Math.max(left / 2, 500) : left
+        const share = repeatable && this.#channels.length > 1 ? Math.max(left / 2, 500) : left
         return await unary(this.#channels[endpoint]!, method, message, metadata, Math.min(share, left))
       } catch (error) {
         if (!(error instanceof EtcdCallError)) throw error
@@ -160,7 +161,7 @@ export class EtcdClient {
         // Others may have moved on from it already.
         if (this.#current === endpoint) this.#current = (endpoint + 1) % this.#channels.length
         const again = repeatable || wasNotCarriedOut(error)
-        if (once || !again || performance.now() + RETRY_MS >= end) throw error
+        if (!again || performance.now() + RETRY_MS >= end) throw error
         if (attempt % this.#channels.length === 0) await sleep(RETRY_MS)
       }
     }

@@ -3,9 +3,11 @@ import { execFile, spawn } from 'node:child_process'
 import { createPrivateKey, webcrypto } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import {
   type Leadership,
@@ -75,6 +77,32 @@ async function etcdctlAt(url: string, ...args: string[]): Promise<string> {
 
 const keysBelow = async (prefix: string): Promise<string[]> =>
   (await etcdctl('get', '--prefix', '--keys-only', prefix)).split('\n').filter((line) => line !== '')
+
+/** Stands before a server; from `hold` on nothing passes, either way, and nobody is told. */
+async function silencer(url: string): Promise<{ url: string; hold(): void }> {
+  const sockets = new Set<Socket>()
+  const listener = createServer((client) => {
+    const upstream = connect(Number(new URL(url).port), '127.0.0.1')
+    client.pipe(upstream).pipe(client)
+    for (const socket of [client, upstream]) {
+      socket.on('error', () => {})
+      sockets.add(socket)
+    }
+  })
+  listener.listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy()
+    listener.close()
+  })
+  const { port } = listener.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}`,
+    hold() {
+      for (const socket of sockets) socket.unpipe().pause()
+    },
+  }
+}
 
 /** This package in a process of its own, which prints a line for each thing that happened. */
 async function startWriter(mode: string, options: object, clock = 'clock') {
@@ -425,6 +453,20 @@ describe('leadership', () => {
     await expect(first.publish('still here')).rejects.toMatchObject({ code: 'STORAGE_NOT_LEADER' })
     const second = await lead('/stopped/', own.url)
     expect(second.fencingToken).toBeGreaterThan(first.fencingToken)
+  })
+
+  test('an endpoint that falls silent does not end the leadership while another answers', async () => {
+    const own = await ownServer()
+    const silent = await silencer(own.url)
+    const lock = etcdLeaderLock({ endpoints: [silent.url, own.url], prefix: '/silent/', ttl: 6000 })
+    onTestFinished(() => lock.close())
+    const leadership = await lock.acquire()
+    const lost = leadership.lost.then(() => 'lost')
+    await leadership.publish('by the first')
+    silent.hold()
+    // Longer than the lease lasts.
+    expect(await Promise.race([lost, sleep(9000, 'held')])).toBe('held')
+    await leadership.publish('by the second')
   })
 })
 
