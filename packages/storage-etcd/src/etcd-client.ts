@@ -29,8 +29,8 @@ import {
   type WatchResponse,
 } from './messages.ts'
 
-/** Longest answer taken, bytes. Readers ask for less at once when one is longer. */
-const LONGEST_ANSWER = 16 * 1024 * 1024
+/** Longest answer taken, bytes. Readers ask for less at once when one is longer, down to one entry. */
+export const LONGEST_ANSWER = 16 * 1024 * 1024
 const RETRY_MS = 100
 const DEADLINE_GRACE_MS = 5000
 

@@ -342,6 +342,17 @@ describe('commits larger than a request', () => {
     expect((await told.get('a'))?.byteLength).toBe(1_000_000)
   })
 
+  test('a server with a larger limit than an answer may have stores what can be read again', async () => {
+    const maxRequestBytes = 48 * 1024 * 1024
+    const own = await ownServer({ args: ['--max-request-bytes', String(maxRequestBytes)] })
+    const store = await openStore({ endpoints: own.url, maxRequestBytes, requestTimeout: 30_000 })
+    for (const length of [20, 40]) {
+      const long = Buffer.alloc(length * 1024 * 1024, `${length} `)
+      await store.put('long', long)
+      expect(Buffer.compare((await store.get('long'))!, long)).toBe(0)
+    }
+  })
+
   test('a writer killed between the parts of a value and its commit leaves the old value, and its parts are swept', async () => {
     const prefix = newPrefix()
     const store = await openStore({ prefix })
