@@ -31,7 +31,12 @@ const REFUSALS: ReadonlySet<number> = new Set([
 ])
 
 export function isTransient({ status, details }: EtcdCallError): boolean {
-  return !REFUSALS.has(status) || isTooBusy(status, details)
+  return !REFUSALS.has(status) || isTooBusy(status, details) || isHttp(status, details)
+}
+
+/** HTTP/2's ENHANCE_YOUR_CALM in the words of grpc-js: the connection ended so, and etcd may go on with the call. */
+function isHttp(status: number, details: string): boolean {
+  return status === Status.RESOURCE_EXHAUSTED && details.startsWith('Bandwidth exhausted')
 }
 
 function isTooBusy(status: number, details: string): boolean {

@@ -3,6 +3,7 @@ import { execFile, spawn } from 'node:child_process'
 import { createPrivateKey, webcrypto } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { constants, createServer as createHttp2Server } from 'node:http2'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -148,6 +149,25 @@ describe('opening', () => {
 
   test('an endpoint that is away is passed over', async () => {
     const store = await openStore({ endpoints: ['http://127.0.0.1:1', server.url] })
+    await store.put('a', bytes('1'))
+    expect(text(await store.get('a'))).toBe('1')
+  })
+
+  test('a connection that ends because somebody was too busy is no answer of etcd', async () => {
+    const busy = createHttp2Server()
+    let calls = 0
+    busy.on('stream', (stream) => {
+      calls++
+      stream.on('error', () => {})
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    })
+    busy.listen(0, '127.0.0.1')
+    await once(busy, 'listening')
+    onTestFinished(() => void busy.close())
+    const store = await openStore({
+      endpoints: [`http://127.0.0.1:${(busy.address() as AddressInfo).port}`, server.url],
+    })
+    expect(calls).toBe(1)
     await store.put('a', bytes('1'))
     expect(text(await store.get('a'))).toBe('1')
   })
