@@ -65,7 +65,8 @@ export function isTooLongAnswer(error: unknown): boolean {
 }
 
 export function isStaleToken({ status, details }: EtcdCallError): boolean {
-  return status === Status.UNAUTHENTICATED || details.includes('revision in header is old')
+  // The name is empty without a token: authentication has been switched on since none was given.
+  return status === Status.UNAUTHENTICATED || /revision in header is old|user name is empty/.test(details)
 }
 
 /** The `StorageError` for anything that went wrong between here and etcd. */

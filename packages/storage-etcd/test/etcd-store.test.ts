@@ -636,7 +636,7 @@ test('stores of several processes see each other and conflict', async () => {
 })
 
 describe('authentication', () => {
-  test('by user and password, again when the token is no longer good; a wrong one is told without being repeated', async () => {
+  test('by user and password, from when it is switched on, and again when the token is no longer good; a wrong one is told without being repeated', async () => {
     const own = await ownServer({ args: ['--auth-token-ttl', '1'] })
     await etcdctlAt(own.url, 'user', 'add', 'root:toor')
     await etcdctlAt(own.url, 'user', 'grant-role', 'root', 'root')
@@ -644,8 +644,11 @@ describe('authentication', () => {
     await etcdctlAt(own.url, 'role', 'add', 'lockstep')
     await etcdctlAt(own.url, 'role', 'grant-permission', 'lockstep', '--prefix=true', 'readwrite', '/mine/')
     await etcdctlAt(own.url, 'user', 'grant-role', 'lockstep', 'lockstep')
-    await etcdctlAt(own.url, 'auth', 'enable')
     const auth = { username: 'lockstep', password: 'pass-word' }
+    const early = await openStore({ endpoints: own.url, prefix: '/mine/', auth })
+    await etcdctlAt(own.url, 'auth', 'enable')
+    await early.put('a', bytes('0'))
+    expect(text(await early.get('a'))).toBe('0')
     const store = await openStore({ endpoints: own.url, prefix: '/mine/', auth })
     await store.put('a', bytes('1'))
     // Tokens are kept for as long as the member runs.
