@@ -103,7 +103,7 @@ export class EtcdClient {
 
   /** Changes of a key from a revision on. Ends, with or without an error, when the server or connection does. */
   async watch(key: Buffer, startRevision: number, signal: AbortSignal, on: (answer: WatchResponse) => void) {
-    const metadata = await this.#authenticated()
+    const metadata = await this.#authenticated(this.#timeout)
     signal.throwIfAborted()
     const channel = this.#channels[this.#current]!
     const stream: ClientDuplexStream<Buffer, Buffer> = channel.makeBidiStreamRequest(
@@ -140,17 +140,18 @@ export class EtcdClient {
   }
 
   async #call(method: string, message: Buffer, options: CallOptions = {}): Promise<Buffer> {
-    const { repeatable = true, timeout = this.#timeout } = options
-    const end = performance.now() + timeout
+    const { repeatable = true } = options
+    const end = performance.now() + (options.timeout ?? this.#timeout)
     for (let attempt = 1; ; attempt++) {
       if (this.#closed) throw unavailable('the connection is closed')
       const endpoint = this.#current
       try {
-        const metadata = await this.#authenticated()
-        const left = end - performance.now()
         // An endpoint that is silent must not use up the time of the others; a write has only one try.
-        const share = repeatable && this.#channels.length > 1 ? Math.max(left / 2, 500) : left
-        return await unary(this.#channels[endpoint]!, method, message, metadata, Math.min(share, left))
+        const share = (left: number, tries: boolean) => Math.min(tries ? Math.max(left / 2, 500) : left, left)
+        const others = this.#channels.length > 1
+        const metadata = await this.#authenticated(share(end - performance.now(), others))
+        const timeout = share(end - performance.now(), repeatable && others)
+        return await unary(this.#channels[endpoint]!, method, message, metadata, timeout)
       } catch (error) {
         if (!(error instanceof EtcdCallError)) throw error
         if (isStaleToken(error) && this.#auth && attempt <= 3) {
@@ -167,15 +168,15 @@ export class EtcdClient {
     }
   }
 
-  #authenticated(): Promise<Metadata> {
-    this.#metadata ??= this.#authenticate().catch((error: unknown) => {
+  #authenticated(timeout: number): Promise<Metadata> {
+    this.#metadata ??= this.#authenticate(timeout).catch((error: unknown) => {
       this.#metadata = undefined
       throw error
     })
     return this.#metadata
   }
 
-  async #authenticate(): Promise<Metadata> {
+  async #authenticate(timeout: number): Promise<Metadata> {
     const metadata = new Metadata()
     // A member that is cut off from the others then says so at once.
     metadata.set('hasleader', 'true')
@@ -184,7 +185,7 @@ export class EtcdClient {
     const message = encodeAuthenticate(username, password)
     try {
       const channel = this.#channels[this.#current]!
-      const answer = await unary(channel, '/etcdserverpb.Auth/Authenticate', message, metadata, this.#timeout)
+      const answer = await unary(channel, '/etcdserverpb.Auth/Authenticate', message, metadata, timeout)
       metadata.set('token', decodeToken(answer))
     } catch (error) {
       if (!(error instanceof EtcdCallError)) throw error

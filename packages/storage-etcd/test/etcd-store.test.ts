@@ -649,6 +649,13 @@ describe('authentication', () => {
     await etcdctlAt(own.url, 'auth', 'enable')
     await early.put('a', bytes('0'))
     expect(text(await early.get('a'))).toBe('0')
+    const mute = createServer(() => {})
+    mute.listen(0, '127.0.0.1')
+    await once(mute, 'listening')
+    onTestFinished(() => void mute.close())
+    const silent = `http://127.0.0.1:${(mute.address() as AddressInfo).port}`
+    const passing = await openStore({ endpoints: [silent, own.url], prefix: '/mine/', auth, requestTimeout: 4000 })
+    expect(text(await passing.get('a'))).toBe('0')
     const store = await openStore({ endpoints: own.url, prefix: '/mine/', auth })
     await store.put('a', bytes('1'))
     // Tokens are kept for as long as the member runs.
