@@ -1,6 +1,6 @@
 import { StorageError, type WriteOperation } from '@lockstep/storage'
 import { type CommitPlan, MAX_TXN_OPERATIONS, nest, planCommit } from './commit-plan.ts'
-import type { EtcdClient } from './etcd-client.ts'
+import { type EtcdClient, LONGEST_ANSWER } from './etcd-client.ts'
 import { EtcdCallError, etcdError, isTransient, wasNotCarriedOut } from './etcd-error.ts'
 import { type Fence, notLeader } from './fence.ts'
 import { type Keyspace, readStored } from './keyspace.ts'
@@ -48,7 +48,8 @@ export class Committer {
     this.#client = client
     this.#keys = keys
     this.#fence = fence
-    this.#maxRequestBytes = maxRequestBytes
+    // What is written must be read again, an entry at a time.
+    this.#maxRequestBytes = Math.min(maxRequestBytes, LONGEST_ANSWER)
   }
 
   /** Bytes of keys and values that one request takes. */

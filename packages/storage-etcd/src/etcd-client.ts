@@ -29,8 +29,8 @@ import {
   type WatchResponse,
 } from './messages.ts'
 
-/** Longest answer taken, bytes. Readers ask for less at once when one is longer. */
-const LONGEST_ANSWER = 16 * 1024 * 1024
+/** Longest answer taken, bytes. Readers ask for less at once when one is longer, down to one entry. */
+export const LONGEST_ANSWER = 16 * 1024 * 1024
 const RETRY_MS = 100
 const DEADLINE_GRACE_MS = 5000
 
@@ -39,8 +39,6 @@ interface CallOptions {
   repeatable?: boolean
   /** Milliseconds for all attempts. Default: the connection's `requestTimeout`. */
   timeout?: number
-  /** One attempt at one endpoint. Default false. */
-  once?: boolean
 }
 
 const CHANNEL: ChannelOptions = {
@@ -93,16 +91,19 @@ export class EtcdClient {
     await this.#call('/etcdserverpb.Lease/LeaseRevoke', encodeLeaseId(id))
   }
 
-  /** The seconds it has from now, 0 when it is gone. A stream of one message each way is what a call is. */
+  /**
+   * The seconds it has from an attempt on that began after the call, 0 when it is gone. A stream of one message each way is what a
+   * call is.
+   */
   async keepLeaseAlive(id: bigint, timeout: number): Promise<number> {
     const message = encodeLeaseId(id)
-    const answer = await this.#call('/etcdserverpb.Lease/LeaseKeepAlive', message, { timeout, once: true })
+    const answer = await this.#call('/etcdserverpb.Lease/LeaseKeepAlive', message, { timeout })
     return decodeLease(answer).ttl
   }
 
   /** Changes of a key from a revision on. Ends, with or without an error, when the server or connection does. */
   async watch(key: Buffer, startRevision: number, signal: AbortSignal, on: (answer: WatchResponse) => void) {
-    const metadata = await this.#authenticated()
+    const metadata = await this.#authenticated(this.#timeout)
     signal.throwIfAborted()
     const channel = this.#channels[this.#current]!
     const stream: ClientDuplexStream<Buffer, Buffer> = channel.makeBidiStreamRequest(
@@ -139,17 +140,18 @@ export class EtcdClient {
   }
 
   async #call(method: string, message: Buffer, options: CallOptions = {}): Promise<Buffer> {
-    const { repeatable = true, timeout = this.#timeout, once = false } = options
-    const end = performance.now() + timeout
+    const { repeatable = true } = options
+    const end = performance.now() + (options.timeout ?? this.#timeout)
     for (let attempt = 1; ; attempt++) {
       if (this.#closed) throw unavailable('the connection is closed')
       const endpoint = this.#current
       try {
-        const metadata = await this.#authenticated()
-        const left = end - performance.now()
         // An endpoint that is silent must not use up the time of the others; a write has only one try.
-        const share = repeatable && !once && this.#channels.length > 1 ? Math.max(left / 2, 500) : left
-        return await unary(this.#channels[endpoint]!, method, message, metadata, Math.min(share, left))
+        const share = (left: number, tries: boolean) => Math.min(tries ? Math.max(left / 2, 500) : left, left)
+        const others = this.#channels.length > 1
+        const metadata = await this.#authenticated(share(end - performance.now(), others))
+        const timeout = share(end - performance.now(), repeatable && others)
+        return await unary(this.#channels[endpoint]!, method, message, metadata, timeout)
       } catch (error) {
         if (!(error instanceof EtcdCallError)) throw error
         if (isStaleToken(error) && this.#auth && attempt <= 3) {
@@ -160,21 +162,21 @@ export class EtcdClient {
         // Others may have moved on from it already.
         if (this.#current === endpoint) this.#current = (endpoint + 1) % this.#channels.length
         const again = repeatable || wasNotCarriedOut(error)
-        if (once || !again || performance.now() + RETRY_MS >= end) throw error
+        if (!again || performance.now() + RETRY_MS >= end) throw error
         if (attempt % this.#channels.length === 0) await sleep(RETRY_MS)
       }
     }
   }
 
-  #authenticated(): Promise<Metadata> {
-    this.#metadata ??= this.#authenticate().catch((error: unknown) => {
+  #authenticated(timeout: number): Promise<Metadata> {
+    this.#metadata ??= this.#authenticate(timeout).catch((error: unknown) => {
       this.#metadata = undefined
       throw error
     })
     return this.#metadata
   }
 
-  async #authenticate(): Promise<Metadata> {
+  async #authenticate(timeout: number): Promise<Metadata> {
     const metadata = new Metadata()
     // A member that is cut off from the others then says so at once.
     metadata.set('hasleader', 'true')
@@ -183,7 +185,7 @@ export class EtcdClient {
     const message = encodeAuthenticate(username, password)
     try {
       const channel = this.#channels[this.#current]!
-      const answer = await unary(channel, '/etcdserverpb.Auth/Authenticate', message, metadata, this.#timeout)
+      const answer = await unary(channel, '/etcdserverpb.Auth/Authenticate', message, metadata, timeout)
       metadata.set('token', decodeToken(answer))
     } catch (error) {
       if (!(error instanceof EtcdCallError)) throw error

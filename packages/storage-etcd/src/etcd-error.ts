@@ -31,7 +31,12 @@ const REFUSALS: ReadonlySet<number> = new Set([
 ])
 
 export function isTransient({ status, details }: EtcdCallError): boolean {
-  return !REFUSALS.has(status) || isTooBusy(status, details)
+  return !REFUSALS.has(status) || isTooBusy(status, details) || isHttp(status, details)
+}
+
+/** HTTP/2's ENHANCE_YOUR_CALM in the words of grpc-js: the connection ended so, and etcd may go on with the call. */
+function isHttp(status: number, details: string): boolean {
+  return status === Status.RESOURCE_EXHAUSTED && details.startsWith('Bandwidth exhausted')
 }
 
 function isTooBusy(status: number, details: string): boolean {
@@ -60,7 +65,8 @@ export function isTooLongAnswer(error: unknown): boolean {
 }
 
 export function isStaleToken({ status, details }: EtcdCallError): boolean {
-  return status === Status.UNAUTHENTICATED || details.includes('revision in header is old')
+  // The name is empty without a token: authentication has been switched on since none was given.
+  return status === Status.UNAUTHENTICATED || /revision in header is old|user name is empty/.test(details)
 }
 
 /** The `StorageError` for anything that went wrong between here and etcd. */

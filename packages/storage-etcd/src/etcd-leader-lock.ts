@@ -218,7 +218,8 @@ class LeaseLeadership implements Leadership {
     // Ends the leadership in time even when neither an answer nor an error comes.
     const end = setTimeout(() => this.#isLost(), left + 1).unref()
     try {
-      const ttl = await this.#client.keepLeaseAlive(this.#lease.id, Math.min(left, (this.#lease.ttl * 1000) / 2))
+      // All the time there is: an endpoint that is silent gets half of it, and the next ones the rest.
+      const ttl = await this.#client.keepLeaseAlive(this.#lease.id, left)
       if (ttl <= 0) return this.#end()
       this.#deadline = asked + ttl * 1000
     } catch {

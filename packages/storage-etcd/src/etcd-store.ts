@@ -36,7 +36,7 @@ export interface EtcdStoreOptions extends EtcdConnection {
    * leadership still holds, and is rejected with `STORAGE_NOT_LEADER` otherwise.
    */
   fencedBy?: Leadership
-  /** The servers' --max-request-bytes. Default 1.5 MiB, as theirs. */
+  /** The servers' --max-request-bytes; no more than 16 MiB of it are used. Default 1.5 MiB, as theirs. */
   maxRequestBytes?: number
 }
 

@@ -3,9 +3,12 @@ import { execFile, spawn } from 'node:child_process'
 import { createPrivateKey, webcrypto } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { constants, createServer as createHttp2Server } from 'node:http2'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import {
   type Leadership,
@@ -76,6 +79,32 @@ async function etcdctlAt(url: string, ...args: string[]): Promise<string> {
 const keysBelow = async (prefix: string): Promise<string[]> =>
   (await etcdctl('get', '--prefix', '--keys-only', prefix)).split('\n').filter((line) => line !== '')
 
+/** Stands before a server; from `hold` on nothing passes, either way, and nobody is told. */
+async function silencer(url: string): Promise<{ url: string; hold(): void }> {
+  const sockets = new Set<Socket>()
+  const listener = createServer((client) => {
+    const upstream = connect(Number(new URL(url).port), '127.0.0.1')
+    client.pipe(upstream).pipe(client)
+    for (const socket of [client, upstream]) {
+      socket.on('error', () => {})
+      sockets.add(socket)
+    }
+  })
+  listener.listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy()
+    listener.close()
+  })
+  const { port } = listener.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}`,
+    hold() {
+      for (const socket of sockets) socket.unpipe().pause()
+    },
+  }
+}
+
 /** This package in a process of its own, which prints a line for each thing that happened. */
 async function startWriter(mode: string, options: object, clock = 'clock') {
   const child = spawn(process.execPath, [program.file, mode, clock], {
@@ -120,6 +149,25 @@ describe('opening', () => {
 
   test('an endpoint that is away is passed over', async () => {
     const store = await openStore({ endpoints: ['http://127.0.0.1:1', server.url] })
+    await store.put('a', bytes('1'))
+    expect(text(await store.get('a'))).toBe('1')
+  })
+
+  test('a connection that ends because somebody was too busy is no answer of etcd', async () => {
+    const busy = createHttp2Server()
+    let calls = 0
+    busy.on('stream', (stream) => {
+      calls++
+      stream.on('error', () => {})
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    })
+    busy.listen(0, '127.0.0.1')
+    await once(busy, 'listening')
+    onTestFinished(() => void busy.close())
+    const store = await openStore({
+      endpoints: [`http://127.0.0.1:${(busy.address() as AddressInfo).port}`, server.url],
+    })
+    expect(calls).toBe(1)
     await store.put('a', bytes('1'))
     expect(text(await store.get('a'))).toBe('1')
   })
@@ -314,6 +362,17 @@ describe('commits larger than a request', () => {
     expect((await told.get('a'))?.byteLength).toBe(1_000_000)
   })
 
+  test('a server with a larger limit than an answer may have stores what can be read again', async () => {
+    const maxRequestBytes = 48 * 1024 * 1024
+    const own = await ownServer({ args: ['--max-request-bytes', String(maxRequestBytes)] })
+    const store = await openStore({ endpoints: own.url, maxRequestBytes, requestTimeout: 30_000 })
+    for (const length of [20, 40]) {
+      const long = Buffer.alloc(length * 1024 * 1024, `${length} `)
+      await store.put('long', long)
+      expect(Buffer.compare((await store.get('long'))!, long)).toBe(0)
+    }
+  })
+
   test('a writer killed between the parts of a value and its commit leaves the old value, and its parts are swept', async () => {
     const prefix = newPrefix()
     const store = await openStore({ prefix })
@@ -425,6 +484,20 @@ describe('leadership', () => {
     await expect(first.publish('still here')).rejects.toMatchObject({ code: 'STORAGE_NOT_LEADER' })
     const second = await lead('/stopped/', own.url)
     expect(second.fencingToken).toBeGreaterThan(first.fencingToken)
+  })
+
+  test('an endpoint that falls silent does not end the leadership while another answers', async () => {
+    const own = await ownServer()
+    const silent = await silencer(own.url)
+    const lock = etcdLeaderLock({ endpoints: [silent.url, own.url], prefix: '/silent/', ttl: 6000 })
+    onTestFinished(() => lock.close())
+    const leadership = await lock.acquire()
+    const lost = leadership.lost.then(() => 'lost')
+    await leadership.publish('by the first')
+    silent.hold()
+    // Longer than the lease lasts.
+    expect(await Promise.race([lost, sleep(9000, 'held')])).toBe('held')
+    await leadership.publish('by the second')
   })
 })
 
@@ -563,7 +636,7 @@ test('stores of several processes see each other and conflict', async () => {
 })
 
 describe('authentication', () => {
-  test('by user and password, again when the token is no longer good; a wrong one is told without being repeated', async () => {
+  test('by user and password, from when it is switched on, and again when the token is no longer good; a wrong one is told without being repeated', async () => {
     const own = await ownServer({ args: ['--auth-token-ttl', '1'] })
     await etcdctlAt(own.url, 'user', 'add', 'root:toor')
     await etcdctlAt(own.url, 'user', 'grant-role', 'root', 'root')
@@ -571,8 +644,18 @@ describe('authentication', () => {
     await etcdctlAt(own.url, 'role', 'add', 'lockstep')
     await etcdctlAt(own.url, 'role', 'grant-permission', 'lockstep', '--prefix=true', 'readwrite', '/mine/')
     await etcdctlAt(own.url, 'user', 'grant-role', 'lockstep', 'lockstep')
-    await etcdctlAt(own.url, 'auth', 'enable')
     const auth = { username: 'lockstep', password: 'pass-word' }
+    const early = await openStore({ endpoints: own.url, prefix: '/mine/', auth })
+    await etcdctlAt(own.url, 'auth', 'enable')
+    await early.put('a', bytes('0'))
+    expect(text(await early.get('a'))).toBe('0')
+    const mute = createServer(() => {})
+    mute.listen(0, '127.0.0.1')
+    await once(mute, 'listening')
+    onTestFinished(() => void mute.close())
+    const silent = `http://127.0.0.1:${(mute.address() as AddressInfo).port}`
+    const passing = await openStore({ endpoints: [silent, own.url], prefix: '/mine/', auth, requestTimeout: 4000 })
+    expect(text(await passing.get('a'))).toBe('0')
     const store = await openStore({ endpoints: own.url, prefix: '/mine/', auth })
     await store.put('a', bytes('1'))
     // Tokens are kept for as long as the member runs.

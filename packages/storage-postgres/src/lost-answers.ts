@@ -30,9 +30,7 @@ export class LostAnswers {
   /** Undefined when there is nothing to wait for. Rejects with `STORAGE_UNAVAILABLE` when it cannot be known yet. */
   readonly settled = (): Promise<void> | undefined => {
     if (this.#sessions.size === 0) return undefined
-    this.#settling ??= this.#settle().finally(() => {
-      this.#settling = undefined
-    })
+    this.#settling ??= this.#settle()
     return this.#settling
   }
 
@@ -41,16 +39,24 @@ export class LostAnswers {
   }
 
   async #settle(): Promise<void> {
-    const sessions = [...this.#sessions]
     const until = performance.now() + this.#patience
-    while ((await this.#end(sessions)) > 0) {
-      if (performance.now() > until) {
-        const text = 'PostgreSQL has not ended the session of a write whose answer was lost'
-        throw new StorageError('STORAGE_UNAVAILABLE', text)
+    try {
+      // Until there are none: those that were added meanwhile have callers who wait for this as well.
+      while (this.#sessions.size > 0) {
+        const sessions = [...this.#sessions]
+        if ((await this.#end(sessions)) === 0) {
+          for (const session of sessions) this.#sessions.delete(session)
+        } else if (performance.now() > until) {
+          const text = 'PostgreSQL has not ended the session of a write whose answer was lost'
+          throw new StorageError('STORAGE_UNAVAILABLE', text)
+        } else {
+          await sleep(PAUSE_MS)
+        }
       }
-      await sleep(PAUSE_MS)
+    } finally {
+      // In the same turn as the last look: nobody joins what is over.
+      this.#settling = undefined
     }
-    for (const session of sessions) this.#sessions.delete(session)
   }
 
   /** How many of them were still there. */

@@ -3,6 +3,8 @@ import type { Store } from '@lockstep/storage'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { type PostgresStoreOptions, postgresLeaderLock, postgresStore } from '../src/index.ts'
+import { LostAnswers } from '../src/lost-answers.ts'
+import { sessionOf } from '../src/sessions.ts'
 import { faultProxy } from './fault-proxy.ts'
 import { type PostgresServer, type PostgresServerOptions, postgresBinaries, startPostgres } from './postgres-server.ts'
 import { smallDisk } from './small-disk.ts'
@@ -196,6 +198,30 @@ describe.skipIf(postgresBinaries() === undefined)('with a PostgreSQL in trouble'
         return rows.length
       }).toBe(0)
       expect(await store.get('a')).toEqual(found)
+    })
+
+    test('while another is being settled is settled too, before anything that comes after it', async () => {
+      const proxy = await faultProxy(common)
+      onTestFinished(() => proxy.close())
+      const [first, second] = [await connect(common), await connect(common)]
+      const answers = new LostAnswers(proxy.connection, 60_000)
+      onTestFinished(() => answers.close())
+      const ended = [first, second].map((client) => new Promise((resolve) => client.once('end', resolve)))
+      proxy.hold()
+      answers.add(await sessionOf(first))
+      const before = answers.settled()
+      answers.add(await sessionOf(second))
+      const after = answers.settled()
+      proxy.release()
+      await Promise.all([before, after])
+      await ended[0]
+      const admin = await connect(common)
+      const pids = await admin.query('SELECT FROM pg_stat_activity WHERE pid = ANY ($1)', [
+        [first, second].map((client) => (client as unknown as { processID: number }).processID),
+      ])
+      expect(pids.rows).toEqual([])
+      await ended[1]
+      expect(answers.settled()).toBeUndefined()
     })
 
     test('while the server stands still, everything else is refused', async () => {

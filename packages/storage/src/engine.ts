@@ -17,7 +17,7 @@ export interface Engine {
   list?(prefix: string, options?: ListOptions): Promise<string[]>
   /**
    * All operations or none, in order when a key occurs twice; durable when resolved. Reads must not see any of it
-   * before it is durable.
+   * before it is durable. After a rejection all or none of it is stored; a read that begins then shows which, for good.
    */
   write(operations: readonly WriteOperation[]): Promise<void>
   close(): Promise<void>
@@ -41,6 +41,9 @@ export interface CommitHooks {
   prepareGroup?(commits: readonly PendingCommit[]): Promise<WriteOperation[]> | WriteOperation[]
   /** The group is durable. Called before any of its commits resolves. Must not throw. */
   committed?(commits: readonly PendingCommit[]): void
-  /** The engine or `prepareGroup` refused the group; nothing of it is stored. Must not throw. */
+  /**
+   * `prepareGroup` or the engine refused the group. Of the latter it may be stored all the same, as after a lost answer;
+   * transactions that have read its keys conflict. Must not throw.
+   */
   failed?(error: unknown): void
 }

@@ -167,6 +167,7 @@ export class GroupCommit {
 
   async #commitGroup(group: Group): Promise<void> {
     const accepted = validated(group)
+    let sent = false
     try {
       if (accepted.length > 0) {
         const more = this.#hooks.prepareGroup?.(accepted)
@@ -179,10 +180,13 @@ export class GroupCommit {
             group.keys.add(operation.key)
           }
         }
+        sent = true
         await this.#engine.write(operations.length === 0 ? own : own.concat(operations))
       }
     } catch (error) {
       this.#writing = undefined
+      // It may be stored all the same, its answer lost: whoever has read these keys may have read what is there no more.
+      if (sent) this.#history.record(group.keys)
       this.#hooks.failed?.(error)
       group.fail(accepted, error)
       return

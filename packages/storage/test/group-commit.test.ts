@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { type CommitHooks, type Engine, memoryEngine, optimisticStore, type WriteOperation } from '../src/index.ts'
+import {
+  type CommitHooks,
+  type Engine,
+  memoryEngine,
+  optimisticStore,
+  type Transaction,
+  type WriteOperation,
+} from '../src/index.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
@@ -263,9 +270,6 @@ test('hooks: a refused group rejects all its commits, stores nothing, and the ne
     failed: (error) => calls.push(`failed ${(error as Error).message}`),
   }
   const store = optimisticStore(engine, { hooks })
-  const reader = await store.begin()
-  await reader.get('a')
-  await reader.put('later', bytes('1'))
   const transaction = await store.begin()
   await transaction.put('b', bytes('1'))
   const outcomes = Promise.allSettled([store.put('a', bytes('1')), transaction.commit(), store.put('c', bytes('1'))])
@@ -275,8 +279,7 @@ test('hooks: a refused group rejects all its commits, stores nothing, and the ne
   for (const outcome of await outcomes)
     expect(outcome).toMatchObject({ status: 'rejected', reason: { message: 'disk full' } })
   expect(await store.list('')).toEqual([])
-  // What was not stored cannot conflict.
-  const later = reader.commit()
+  const later = store.put('later', bytes('1'))
   await turn()
   await turn()
   await writes[1]!.finish()
@@ -284,7 +287,48 @@ test('hooks: a refused group rejects all its commits, stores nothing, and the ne
   expect(calls).toEqual(['prepare', 'failed disk full', 'prepare', 'committed'])
 })
 
-test('hooks: a prepare that throws fails the group before anything is written', async () => {
+test('a group that is stored although its write failed is not overwritten by who read what was before', async () => {
+  const engine = memoryEngine()
+  let loseAnswer = true
+  let lose = () => {}
+  const losing: Engine = {
+    get: (key) => engine.get(key),
+    getMany: (keys) => engine.getMany(keys),
+    scan: (range) => engine.scan(range),
+    write: async (operations) => {
+      if (!loseAnswer) return engine.write(operations)
+      loseAnswer = false
+      await new Promise<void>((resolve) => {
+        lose = resolve
+      })
+      await engine.write(operations)
+      throw new Error('the answer is lost')
+    },
+    close: () => engine.close(),
+  }
+  const store = optimisticStore(losing)
+  const readers = await Promise.all([1, 2, 3, 4].map(() => store.begin()))
+  const [point, lister, scanner, pending] = readers as [Transaction, Transaction, Transaction, Transaction]
+  await point.get('a')
+  await lister.list('')
+  for await (const _ of scanner.scan());
+  await pending.get('other')
+  const lost = expect(store.put('a', bytes('lost'))).rejects.toThrow('the answer is lost')
+  await turn()
+  await turn()
+  // Sees what is there before the write, and waits for the outcome.
+  const read = expect(pending.get('a')).rejects.toMatchObject({ code: 'STORAGE_CONFLICT' })
+  await turn()
+  lose()
+  await Promise.all([lost, read])
+  for (const reader of readers) {
+    await reader.put('a', bytes('over it'))
+    await expect(reader.commit()).rejects.toMatchObject({ code: 'STORAGE_CONFLICT' })
+  }
+  expect(await store.get('a')).toEqual(bytes('lost'))
+})
+
+test('hooks: a prepare that throws fails the group before anything is written, and what it was for does not conflict', async () => {
   const failures: unknown[] = []
   let broken = true
   const hooks: CommitHooks = {
@@ -295,11 +339,15 @@ test('hooks: a prepare that throws fails the group before anything is written', 
     failed: (error) => failures.push(error),
   }
   const store = optimisticStore(memoryEngine(), { hooks })
+  const reader = await store.begin()
+  await reader.get('a')
+  await reader.put('c', bytes('1'))
   await expect(store.put('a', bytes('1'))).rejects.toThrow('read only')
   expect(failures).toHaveLength(1)
   broken = false
   await store.put('b', bytes('1'))
-  expect(await store.list('')).toEqual(['b'])
+  await reader.commit()
+  expect(await store.list('')).toEqual(['b', 'c'])
 })
 
 test('a group in which everything conflicts is not written', async () => {
