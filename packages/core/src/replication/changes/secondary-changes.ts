@@ -135,6 +135,8 @@ export function secondaryChanges(components: SecondaryChangesComponents): Second
         let lost: UnreplicatedSet | undefined
         const also: Also = async (transaction, records) => {
           await forget(transaction, records)
+          // The last record of a primary that is followed no longer.
+          await transaction.delete(roleKeys.handover(kind))
           await transaction.delete(activationKeyPath(kind))
           await promotionReceipts(transaction).save(kind, reply.promotions)
           if (lost !== undefined) await unreplicated.saveHeader(transaction, lost)
