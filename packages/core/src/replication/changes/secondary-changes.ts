@@ -11,7 +11,7 @@ import { activationKeyPath, activationKeys } from '../activation/activation-keys
 import type { BootstrapReply } from '../activation/bootstrap-reply.ts'
 import type { ReplicationManager } from '../manager.ts'
 import { answeringAddress } from '../primary-address.ts'
-import { promotionReceipts } from '../promotion/receipts.ts'
+import { promotionReceipts, sameReign } from '../promotion/receipts.ts'
 import { type ReplicationKind, type RoleRecord, roleKeys, roleRecords, type SecondaryRecord } from '../role-records.ts'
 import type { SecondaryRole } from '../secondary-role.ts'
 import { keepUnreplicated } from '../unreplicated/keep-unreplicated.ts'
@@ -30,7 +30,7 @@ export interface SecondaryChangesComponents {
   role(kind: ReplicationKind): RoleRecord
   /** Throws CORE_INVALID_REQUEST when the cluster is none. */
   secondary(kind: ReplicationKind): Pick<SecondaryRole, 'record'>
-  unreplicated: Pick<Unreplicated, 'capture' | 'begin' | 'saveHeader'>
+  unreplicated: Pick<Unreplicated, 'capture' | 'begin' | 'list' | 'saveHeader'>
 }
 
 export type SecondaryChanges = Pick<ReplicationManager, 'enableSecondary' | 'disableSecondary' | 'updatePrimary'>
@@ -130,7 +130,10 @@ export function secondaryChanges(components: SecondaryChangesComponents): Second
         }
         const reply = await fetchBootstrap(activation)
         const keyring = checkedKeyring(kind, reply)
-        const { led } = record
+        const { promotions } = reply
+        const known = await promotionReceipts(unsealed.barrier).all(kind)
+        // To say that it led an epoch which another began, too, would end what waits for that one.
+        const led = record.led && sameReign(known, promotions, record.led.epoch) ? record.led : undefined
         const next = { ...secondaryRecord(activation), ...(led === undefined ? {} : { led }) }
         let lost: UnreplicatedSet | undefined
         const also: Also = async (transaction, records) => {
@@ -138,11 +141,11 @@ export function secondaryChanges(components: SecondaryChangesComponents): Second
           // The last record of a primary that is followed no longer.
           await transaction.delete(roleKeys.handover(kind))
           await transaction.delete(activationKeyPath(kind))
-          await promotionReceipts(transaction).save(kind, reply.promotions)
+          await promotionReceipts(transaction).save(kind, promotions)
           if (lost !== undefined) await unreplicated.saveHeader(transaction, lost)
         }
         const first = async ({ logged }: ClusterStore): Promise<void> => {
-          lost = await keepUnreplicated({ unreplicated, logged, clock, log }, kind, record, reply.promotions)
+          lost = await keepUnreplicated({ unreplicated, logged, clock, log }, kind, record, { known, promotions })
           if (lost !== undefined) log.warn('writes that were never replicated are kept', { kind, ...shownSet(lost) })
         }
         const carryOut = changes.store(kind, next, { also, first, keyring })
