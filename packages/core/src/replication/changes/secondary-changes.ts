@@ -1,6 +1,7 @@
 /** Becoming a secondary, changing the primary, and ceasing to follow. */
 import { writeJson } from '@lockstep/backend'
 import type { Keyring } from '@lockstep/barrier'
+import { decodePosition, encodePosition } from '@lockstep/replication'
 import { copyClusterIdentity } from '../../cluster-identity.ts'
 import type { Clock, Log } from '../../contracts.ts'
 import type { ClusterStore } from '../../seal-life-cycle/cluster-store.ts'
@@ -114,6 +115,13 @@ export function secondaryChanges(components: SecondaryChangesComponents): Second
       changes.run(kind, async () => {
         const { record } = secondary(kind)
         const forget: Also = (transaction) => transaction.delete(roleKeys.addresses(kind))
+        /** An operator decides whom it follows, also between two that began one epoch. */
+        const anyLeader = async ({ logged }: ClusterStore): Promise<void> => {
+          const stored = await logged.get(roleKeys.cursor(kind))
+          if (stored === undefined) return
+          const { leader, ...position } = decodePosition(stored)
+          if (leader !== undefined) await logged.put(roleKeys.cursor(kind), encodePosition(position))
+        }
         const { updatePrimaryAddrs: addresses } = input
         if (addresses !== undefined) {
           if (record.credentials === null) {
@@ -121,7 +129,7 @@ export function secondaryChanges(components: SecondaryChangesComponents): Second
           }
           const answering = await answeringAddress(kind, record.clusterId, addresses, record.credentials)
           const primaryClusterAddrs = [answering, ...addresses.filter((address) => address !== answering)]
-          return changes.store(kind, { ...record, primaryClusterAddrs }, { also: forget })
+          return changes.store(kind, { ...record, primaryClusterAddrs }, { also: forget, first: anyLeader })
         }
         if (input.token === '') return changes.store(kind, { ...record, primaryClusterAddrs: [] }, { also: forget })
         const activation = await redeemToken(kind, input, clock.now(), activationKeys(unsealed.barrier))
@@ -144,9 +152,11 @@ export function secondaryChanges(components: SecondaryChangesComponents): Second
           await promotionReceipts(transaction).save(kind, promotions)
           if (lost !== undefined) await unreplicated.saveHeader(transaction, lost)
         }
-        const first = async ({ logged }: ClusterStore): Promise<void> => {
+        const first = async (store: ClusterStore): Promise<void> => {
+          const { logged } = store
           lost = await keepUnreplicated({ unreplicated, logged, clock, log }, kind, record, { known, promotions })
           if (lost !== undefined) log.warn('writes that were never replicated are kept', { kind, ...shownSet(lost) })
+          await anyLeader(store)
         }
         const carryOut = changes.store(kind, next, { also, first, keyring })
         return () => carryOut().finally(() => keyring.close())
