@@ -170,7 +170,7 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
       kind,
       log,
       clusterId: record.clusterId,
-      redeem: redeemActivation({ records, clock, known: () => primary(kind).known() }, kind),
+      redeem: redeemActivation({ storage: unsealed.barrier, clock, known: () => primary(kind).known() }, kind),
       forwarded:
         kind === 'performance' && forwarded !== undefined
           ? (id, request) =>
