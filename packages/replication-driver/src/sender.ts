@@ -33,6 +33,8 @@ export interface SenderComponents {
 export interface SenderOptions extends PrimaryOptions {
   kind: LinkKind
   clusterId: string
+  /** Which of the set's clusters this is. Default: the secondary is not told, and cannot tell two that began one epoch apart. */
+  leader?: string | undefined
   /** The id the transport has proved. */
   secondaryId: string
   /** Name under which the log is kept for this secondary, also when the link is down. `log.release` it on revocation. */
@@ -58,8 +60,8 @@ export interface SecondaryHandle {
 export function serveSecondary(components: SenderComponents, options: SenderOptions): SecondaryHandle {
   const { store, link, view, runtime = systemRuntime, clock = runtime, onRequest = refuseRequests } = components
   const { log, forest } = store
-  const { kind, clusterId, secondaryId, consumer, report = nothingToReport } = options
-  const session = primarySession({ secondaryId, kind, clusterId, view, forest, log, report }, options)
+  const { kind, clusterId, leader, secondaryId, consumer, report = nothingToReport } = options
+  const session = primarySession({ secondaryId, kind, clusterId, leader, view, forest, log, report }, options)
   const calls = linkCalls((event) => step(event), onRequest, runtime)
   const reads = logReads(log, runtime)
   let why = ''

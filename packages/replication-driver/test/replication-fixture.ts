@@ -24,7 +24,7 @@ export interface Replication {
   links(): number
   cut(): void
   /** Whom the next dial reaches. */
-  follow(primary: LoggedStore): void
+  follow(primary: LoggedStore, leader?: string): void
   /** What the primary has sent, by message type. */
   readonly sent: Map<string, number>
   settled(): Promise<void>
@@ -34,6 +34,7 @@ export interface Replication {
 export interface ReplicationSetup {
   primary: LoggedStore
   secondary: LoggedStore
+  leader?: string
   kind: LinkKind
   accept?: (entry: WalOperation) => true | string
   onRequest?: (method: string, body: Plain) => Promise<Plain>
@@ -41,7 +42,7 @@ export interface ReplicationSetup {
 
 export function replicate(setup: ReplicationSetup): Replication {
   const { secondary, kind } = setup
-  let { primary } = setup
+  let { primary, leader } = setup
   let denied: readonly string[] = []
   let version = 0
   let links = 0
@@ -69,7 +70,7 @@ export function replicate(setup: ReplicationSetup): Replication {
     }
     sender = serveSecondary(
       { store: primary, link, view, clock, onRequest },
-      { kind, clusterId: 'set', secondaryId: 'two', consumer: `${kind}/two`, report, tickMs: 20 },
+      { kind, clusterId: 'set', leader, secondaryId: 'two', consumer: `${kind}/two`, report, tickMs: 20 },
     )
     return secondaryEnd
   }
@@ -95,8 +96,9 @@ export function replicate(setup: ReplicationSetup): Replication {
       sender?.viewChanged()
     },
     cut: () => sender?.close('cut'),
-    follow(next) {
+    follow(next, nextLeader) {
       primary = next
+      leader = nextLeader
       sender?.close('another primary')
     },
     async settled() {

@@ -191,6 +191,28 @@ test('a primary of an earlier epoch is fenced, and rejoins the promoted one by d
   expect(await old.get('secret/lost')).toBeUndefined()
 })
 
+test('of two primaries that began the same epoch the one followed first is held on to', async () => {
+  const [one, other] = [await open(memoryEngine()), await open(memoryEngine())]
+  const secondary = await open(memoryEngine(), { writable: () => false })
+  for (const [primary, name] of [[one, 'one'] as const, [other, 'other'] as const]) {
+    await primary.log.startEpoch(2)
+    await primary.put('secret/a', bytes(name))
+  }
+  const replication = start({ primary: one, leader: 'one', secondary, kind: 'dr' })
+  await replication.settled()
+  replication.follow(other, 'other')
+  await expect.poll(() => replication.follower.status().lastError).toMatch('two were promoted from one epoch')
+  expect(text(await secondary.get('secret/a'))).toBe('one')
+  // One of a version that does not say who it is is taken at its word, and does not make the other forgotten.
+  replication.follow(one)
+  await replication.settled()
+  expect(replication.follower.status().position).toMatchObject({ epoch: 2, leader: 'one' })
+  await other.log.startEpoch(3)
+  replication.follow(other, 'other')
+  await replication.settled()
+  expect(text(await secondary.get('secret/a'))).toBe('other')
+})
+
 test('a disk that fails under the secondary costs the link and nothing else', async () => {
   const disk = faultyEngine()
   const [primary, secondary] = [await open(memoryEngine()), await open(disk.engine, { writable: () => false })]

@@ -54,7 +54,7 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
   let farewell = false
   let paused = false
   let reason: string | undefined
-  let lastReceived = Date.now()
+  let lastReceived = performance.now()
   let lastSent = lastReceived
   let closeTimer: NodeJS.Timeout | undefined
   let resolveClosed: (outcome: { error?: Error }) => void = () => {}
@@ -85,7 +85,7 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
 
   const written = (bytes: number) => {
     sending -= bytes
-    lastSent = Date.now()
+    lastSent = performance.now()
     if (sending < sendHighWater) release()
   }
 
@@ -112,7 +112,7 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
     },
     resume() {
       paused = false
-      lastReceived = Date.now()
+      lastReceived = performance.now()
       stream.resume()
     },
     abandoned: () => close('the reader left'),
@@ -139,7 +139,7 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
   const idleTimer =
     idleTimeout > 0
       ? setInterval(() => {
-          const now = Date.now()
+          const now = performance.now()
           if (!paused && now - lastReceived > idleTimeout) finish(stalled(`nothing received for ${idleTimeout} ms`))
           else if (sending > 0 && now - lastSent > idleTimeout) finish(stalled(`nothing sent for ${idleTimeout} ms`))
         }, idleTimeout / 4)
@@ -147,7 +147,7 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
   idleTimer?.unref()
 
   stream.on('data', (chunk: Buffer) => {
-    lastReceived = Date.now()
+    lastReceived = performance.now()
     options.onTraffic?.('received', chunk.length)
     try {
       reader.push(chunk)
@@ -183,7 +183,7 @@ export function streamLink(stream: Duplex, peer: string, options: LinkOptions = 
       } catch (error) {
         return finish(error as Error)
       }
-      if (sending === 0) lastSent = Date.now()
+      if (sending === 0) lastSent = performance.now()
       frames.push(frame)
       frameBytes += frame.length
       sending += frame.length

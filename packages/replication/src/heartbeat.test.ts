@@ -35,6 +35,16 @@ test('silence is counted from the first look', () => {
   expect(beat.silent(109_001)).toBe(true)
 })
 
+test('a clock that is set back delays neither pings nor the end of a silent link', () => {
+  const beat = heartbeat({ intervalMs: 1000, silenceMs: 5000 })
+  expect(beat.due(1_000_000, report)).toBeDefined()
+  beat.heard(1_000_000)
+  expect(beat.due(10_000, report)).toBeDefined()
+  expect(beat.due(10_999, report)).toBeUndefined()
+  expect(beat.silent(10_000)).toBe(false)
+  expect(beat.silent(15_001)).toBe(true)
+})
+
 test('an echo from the future does not make time run backwards', () => {
   const beat = heartbeat({ intervalMs: 1000, silenceMs: 5000 })
   beat.onPong({ type: 'pong', echo: 99_999, time: 1 }, 10)

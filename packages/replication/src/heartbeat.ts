@@ -47,7 +47,8 @@ export function heartbeat(options: { intervalMs: number; silenceMs: number }): H
 
   return {
     due(now, report) {
-      if (now < nextPing) return undefined
+      // Further off than an interval: the clock was set back.
+      if (now < nextPing && nextPing - now <= options.intervalMs) return undefined
       nextPing = now + options.intervalMs
       const self = report()
       return { type: 'ping', time: now, ...self, addresses: [...self.addresses] }
@@ -64,7 +65,8 @@ export function heartbeat(options: { intervalMs: number; silenceMs: number }): H
       lastHeartbeat = now
     },
     silent(now) {
-      if (lastHeard === 0) lastHeard = now
+      // A clock that was set back must not make a dead link last as long as it takes to get there again.
+      if (lastHeard === 0 || lastHeard > now) lastHeard = now
       return now - lastHeard > options.silenceMs
     },
     heard(now) {

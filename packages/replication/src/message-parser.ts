@@ -78,6 +78,7 @@ const PARSERS: { readonly [T in MessageType]: (f: Fields) => Extract<Message, { 
     view: text(f.view, 'view'),
     mode: oneOf(f.mode, ['stream', 'diff'], 'mode'),
     reason: text(f.reason, 'reason'),
+    ...(f.leader === undefined ? {} : { leader: text(f.leader, 'leader') }),
   }),
   refuse: (f) => ({
     type: 'refuse',

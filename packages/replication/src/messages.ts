@@ -89,6 +89,8 @@ export interface Welcome {
   mode: 'stream' | 'diff'
   /** Why a diff is needed; "" for a stream. For people. */
   reason: string
+  /** The cluster that leads the head's epoch. Absent: from older primaries, and those that do not tell. */
+  leader?: string
 }
 
 /** Both: ends the conversation. */

@@ -39,6 +39,8 @@ export interface PrimaryRoleComponents {
   /** Answers what secondaries ask for: bootstrap, forwarded writes. */
   answer: RequestFromSecondary
   addresses(): { api: string; cluster: string[] }
+  /** This cluster's own id: a DR secondary that was promoted has the set's authority, and so the same credentials are good at it. */
+  leader: string | undefined
   /** When the storage last took a probing write. */
   canary(): number
   meter: Meter | undefined
@@ -163,6 +165,7 @@ export function primaryRole(components: PrimaryRoleComponents, init: PrimaryRole
       {
         kind,
         clusterId: record.clusterId,
+        leader: components.leader,
         secondaryId: link.peer,
         consumer: consumer(kind, link.peer),
         protocol: components.protocol,

@@ -108,6 +108,7 @@ export interface RoleRecords {
   role(kind: ReplicationKind): Promise<RoleRecord>
   saveRole(kind: ReplicationKind, record: RoleRecord): Promise<void>
   secondaries(kind: ReplicationKind): Promise<KnownSecondary[]>
+  secondary(kind: ReplicationKind, id: string): Promise<KnownSecondary | undefined>
   saveSecondary(kind: ReplicationKind, secondary: KnownSecondary): Promise<void>
   removeSecondary(kind: ReplicationKind, id: string): Promise<void>
   /** By id of the secondary, which may not exist yet. */
@@ -147,6 +148,7 @@ export function roleRecords(storage: Storage): RoleRecords {
       const found = await Promise.all((await names(prefix)).map((name) => read<KnownSecondary>(prefix + name)))
       return found.filter((secondary) => secondary !== undefined)
     },
+    secondary: (kind, id) => read<KnownSecondary>(roleKeys.secondaries(kind) + id),
     saveSecondary: (kind, secondary) => write(roleKeys.secondaries(kind) + secondary.id, secondary),
     removeSecondary: (kind, id) => storage.delete(roleKeys.secondaries(kind) + id),
     async filters() {

@@ -3,6 +3,7 @@ import type { BackendResponse } from '@lockstep/backend'
 import { pathsFilter } from '@lockstep/paths-filter'
 import { CLASSES_OF_KIND, type HeartbeatStatus, type VersionRange } from '@lockstep/replication'
 import type { ClusterListener } from '@lockstep/replication-transport'
+import { readClusterIdentity } from '../cluster-identity.ts'
 import type { Followed } from '../consistency/consistency.ts'
 import { type Clock, CoreError, type Log, type WrappingStore } from '../contracts.ts'
 import type { LeaseHold } from '../leases/lease-hold.ts'
@@ -139,6 +140,7 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
   }
 
   if (stored.performance.mode === 'secondary') await carryFollowedEpoch(records, store.logged, stored.performance)
+  const leader = (await readClusterIdentity(unsealed.barrier))?.id
   const receipts = promotionReceipts(unsealed.barrier)
   const kept = unreplicated({ logged: store.logged, barrier: unsealed.barrier, keyring: () => unsealed.keyring() })
   const left = await loadLeft({ records, unreplicated: kept, store, stored })
@@ -168,7 +170,7 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
       kind,
       log,
       clusterId: record.clusterId,
-      redeem: redeemActivation({ records, clock, known: () => primary(kind).known() }, kind),
+      redeem: redeemActivation({ storage: unsealed.barrier, clock, known: () => primary(kind).known() }, kind),
       forwarded:
         kind === 'performance' && forwarded !== undefined
           ? (id, request) =>
@@ -187,7 +189,7 @@ export async function openRoles(components: RolesComponents, options: RolesOptio
       })
     }
     primaries[kind] = primaryRole(
-      { ...shared, mounts, answer, onFenced },
+      { ...shared, mounts, answer, onFenced, leader },
       { kind, record, secondaries: members, filters, fenced: left[kind].fenced },
     )
   }

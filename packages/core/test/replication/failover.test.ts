@@ -421,6 +421,11 @@ test('an old primary that is told of the later epoch says so, and takes no new s
     code: 'CORE_UNAVAILABLE',
     error: expect.stringContaining('this primary is stale'),
   })
+  // It lets the secondary in each time, and does not keep it from the one that leads.
+  const leaders = await Promise.all([old, dr].map((node) => node.core.leader()))
+  const addresses = leaders.map((leader) => leader.leader_cluster_address).join(',')
+  expect(await us.change(path, { update_primary_addrs: addresses })).toBe('changed')
+  await inSync(dr, us, 'performance')
   // Also when nobody tells it again.
   await us.close()
   const again = await back(old)
@@ -429,6 +434,49 @@ test('an old primary that is told of the later epoch says so, and takes no new s
   await again.ask('update', 'sys/replication/performance/primary/revoke-secondary', { id: 'us' })
   expect((await again.status('performance')).fenced_by_epoch).toBeUndefined()
   expect((await again.ask('update', token, { id: 'asia' })).wrapToken).toBeDefined()
+})
+
+test('two promoted from one epoch: a secondary with both addresses stays with the one it followed', async () => {
+  const primary = await started()
+  await primary.ask('update', 'sys/mounts/kv', { type: 'kv' })
+  await primary.change('sys/replication/performance/primary/enable')
+  await primary.change('sys/replication/dr/primary/enable')
+  const [one, other, us] = [await started(), await started(), await started()]
+  await link(primary, one, 'dr', 'one')
+  await link(primary, other, 'dr', 'other')
+  await link(primary, us, 'performance', 'us')
+  for (const node of [one, other]) await inSync(primary, node, 'dr')
+  await inSync(primary, us, 'performance')
+  us.token = await generate(us, 'root')
+  const consents = await Promise.all([one, other].map((node) => generate(node, 'dr-operation')))
+  await primary.close()
+  for (const [at, node] of [one, other].entries()) {
+    expect(await node.change(promote, { dr_operation_token: consents[at]!, force: true })).toBe('changed')
+    node.token = primary.token
+    await node.ask('update', 'kv/led', { by: at })
+  }
+  const path = 'sys/replication/performance/secondary/update-primary'
+  const address = async (node: Node): Promise<string> => String((await node.core.leader()).leader_cluster_address)
+  const follow = async (addresses: string): Promise<void> => {
+    expect(await us.change(path, { update_primary_addrs: addresses })).toBe('changed')
+  }
+  const [first, second] = [await address(one), await address(other)]
+  await follow(`${first},${second}`)
+  await inSync(one, us, 'performance')
+  expect((await us.ask('read', 'kv/led')).data).toEqual({ by: 0 })
+
+  await one.close()
+  await waitFor('the other to be refused', async () =>
+    String((await us.status('performance')).last_error).includes('two were promoted from one epoch'),
+  )
+  expect((await us.ask('read', 'kv/led')).data).toEqual({ by: 0 })
+  const again = await back(one)
+  await follow(`${await address(again)},${second}`)
+  await inSync(again, us, 'performance')
+  // An operator may change its mind.
+  await follow(second)
+  await inSync(other, us, 'performance')
+  expect((await us.ask('read', 'kv/led')).data).toEqual({ by: 1 })
 })
 
 test('a new secondary shows that it is bootstrapping until its first sync is over, also after a restart', async () => {

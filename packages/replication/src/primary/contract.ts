@@ -13,6 +13,8 @@ export interface PrimaryComponents {
   secondaryId: string
   kind: LinkKind
   clusterId: string
+  /** Which of the set's clusters this is. A secondary holds on to it for as long as the epoch lasts. Default: not told. */
+  leader?: string | undefined
   view: View
   forest: ForestReader
   log: {

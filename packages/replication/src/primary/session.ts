@@ -98,6 +98,7 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
       view: view.id,
       mode,
       reason,
+      ...(components.leader === undefined ? {} : { leader: components.leader }),
     },
   })
 

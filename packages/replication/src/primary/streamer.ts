@@ -43,6 +43,9 @@ const CURSOR_BYTES = 64
  */
 const PROBE_MS = 5000
 
+/** A clock that was set back counts as time that has passed. */
+const since = (then: number, now: number): number => (now < then ? Number.POSITIVE_INFINITY : now - then)
+
 export function streamer(context: StreamerContext, from: Cursor): Streamer {
   const { components, shipping, options, round, verifying } = context
   const { log } = components
@@ -124,11 +127,11 @@ export function streamer(context: StreamerContext, from: Cursor): Streamer {
 
     tick(now) {
       guardDue = true
-      if (verifying && inFlight.length > 0 && now - lastSent >= PROBE_MS) return [send([], CURSOR_BYTES, now)]
+      if (verifying && inFlight.length > 0 && since(lastSent, now) >= PROBE_MS) return [send([], CURSOR_BYTES, now)]
       if (reading !== undefined || inFlightBytes >= options.windowBytes) return []
       const behind = position.index > sent.index
       const atHead = position.index === log.head().index
-      const unproved = lastGuard.index !== position.index || now - lastGuard.at >= options.guardIntervalMs
+      const unproved = lastGuard.index !== position.index || since(lastGuard.at, now) >= options.guardIntervalMs
       return behind || (atHead && unproved) ? [send([], CURSOR_BYTES, now)] : pump(now)
     },
   }

@@ -18,7 +18,14 @@ export function whyRefused(welcome: Welcome, position: Position, speaks: Version
   if (welcome.mode === 'stream' && position.cursor === null) {
     return { code: 'protocol', message: 'a stream without a place to start from' }
   }
-  return whyFenced(welcome.head.epoch, position)
+  const { leader, head } = welcome
+  if (head.epoch === position.epoch && leader !== undefined && (position.leader ?? leader) !== leader) {
+    return {
+      code: 'fenced',
+      message: `the primary began epoch ${head.epoch} as another cluster than the one followed in it did: two were promoted from one epoch, demote one and update the primary here`,
+    }
+  }
+  return whyFenced(head.epoch, position)
 }
 
 export function whyFenced(epoch: number, position: Position): Refusal | undefined {

@@ -3,7 +3,7 @@ import { decodePosition, encodePosition, NO_POSITION } from './position.ts'
 
 test('round trip', () => {
   const cursor = { epoch: 2, index: 77, digest: new Uint8Array(32).fill(9) }
-  for (const position of [NO_POSITION, { clusterId: 'c', epoch: 3, view: 'v', cursor }]) {
+  for (const position of [NO_POSITION, { clusterId: 'c', epoch: 3, leader: 'l', view: 'v', cursor }]) {
     const decoded = decodePosition(encodePosition(position))
     expect({ ...decoded, cursor: decoded.cursor && { ...decoded.cursor, digest: [...decoded.cursor.digest] } }).toEqual(
       {

@@ -8,6 +8,11 @@ export interface Position {
   clusterId: string
   /** Highest primary epoch ever followed; 0 for none. A primary with a lower one is stale. */
   epoch: number
+  /**
+   * The cluster that led that epoch, as it said. Two that are promoted by force from one epoch begin the same number: only the one that was
+   * followed first is a primary in it. Absent when it is not known, and for whoever may be followed.
+   */
+  leader?: string
   /** `View.id` the stored entries were made under; "" for none. */
   view: string
   /** Place in the primary's log that the stored entries match; null while they match none (new, or in the middle of a sync). */
@@ -26,9 +31,12 @@ export function encodePosition(position: Position): Uint8Array {
 /** Throws `REPLICATION_INVALID_RECORD` for anything `encodePosition` did not write. */
 export function decodePosition(bytes: Uint8Array): Position {
   try {
-    const { version, clusterId, epoch, view, cursor } = JSON.parse(Buffer.from(bytes).toString('utf8'))
+    const { version, clusterId, epoch, leader, view, cursor } = JSON.parse(Buffer.from(bytes).toString('utf8'))
     if (version !== 1 || typeof clusterId !== 'string' || typeof view !== 'string') throw new Error('unknown layout')
-    return { clusterId, epoch: wholeNumber(epoch), view, cursor: cursor === null ? null : decodeCursor(cursor) }
+    return {
+      ...{ clusterId, epoch: wholeNumber(epoch), view, cursor: cursor === null ? null : decodeCursor(cursor) },
+      ...(typeof leader === 'string' ? { leader } : {}),
+    }
   } catch (cause) {
     throw new ReplicationError('REPLICATION_INVALID_RECORD', 'not a stored replication position', { cause })
   }

@@ -121,9 +121,17 @@ export function secondarySession(
       phase = newStream(position.cursor!)
     }
     lag.applied(position.cursor?.index ?? 0)
-    if (epoch === position.epoch && message.clusterId === position.clusterId) return []
+    const { leader: followed, ...before } = position
+    const leader = message.leader ?? (epoch === position.epoch ? followed : undefined)
+    if (epoch === position.epoch && message.clusterId === position.clusterId && leader === followed) return []
+    const next: Position = {
+      ...before,
+      clusterId: message.clusterId,
+      epoch,
+      ...(leader === undefined ? {} : { leader }),
+    }
     // From now on a primary of an earlier epoch is stale, even if this link breaks at once.
-    return [apply({ ...position, clusterId: message.clusterId, epoch }, { deletions: [], entries: [] }, () => [])]
+    return [apply(next, { deletions: [], entries: [] }, () => [])]
   }
 
   const verifying = () => protocol >= SELF_VERIFYING_SINCE

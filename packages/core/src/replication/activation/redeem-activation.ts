@@ -1,9 +1,11 @@
 /** Who may fetch the keyring: a secondary activated by public key only once, and only until its token expires. */
+import { type Store, transact } from '@lockstep/storage'
 import { type Clock, CoreError } from '../../contracts.ts'
-import type { KnownSecondary, ReplicationKind, RoleRecords } from '../role-records.ts'
+import { type KnownSecondary, type ReplicationKind, roleRecords } from '../role-records.ts'
 
 export interface RedeemComponents {
-  records: Pick<RoleRecords, 'saveSecondary'>
+  /** The barrier. */
+  storage: Pick<Store, 'begin'>
   clock: Clock
   known(): readonly KnownSecondary[]
 }
@@ -13,7 +15,7 @@ export interface RedeemComponents {
  * spent when it was unwrapped. Rejects with CORE_PERMISSION_DENIED.
  */
 export function redeemActivation(components: RedeemComponents, kind: ReplicationKind): (id: string) => Promise<void> {
-  const { records, clock, known } = components
+  const { storage, clock, known } = components
   return async (id) => {
     const secondary = known().find((candidate) => candidate.id === id)
     if (secondary === undefined) throw refused('the secondary is unknown or was revoked')
@@ -24,7 +26,14 @@ export function redeemActivation(components: RedeemComponents, kind: Replication
     // Before the first await: of two requests at once the second is refused.
     activation.redeemed = true
     try {
-      await records.saveSecondary(kind, secondary)
+      await transact(storage, async (transaction) => {
+        const records = roleRecords(transaction)
+        const stored = await records.secondary(kind, id)
+        // What is stored decides: a revocation under way must not be undone by writing the record anew.
+        if (stored?.fingerprint !== secondary.fingerprint) throw refused('the secondary is unknown or was revoked')
+        if (stored.sealedActivation?.redeemed) throw refused('its activation token was used before')
+        await records.saveSecondary(kind, secondary)
+      })
     } catch (error) {
       activation.redeemed = false
       throw error

@@ -1,6 +1,7 @@
 /** Becoming a secondary, changing the primary, and ceasing to follow. */
 import { writeJson } from '@lockstep/backend'
 import type { Keyring } from '@lockstep/barrier'
+import { decodePosition, encodePosition } from '@lockstep/replication'
 import { copyClusterIdentity } from '../../cluster-identity.ts'
 import type { Clock, Log } from '../../contracts.ts'
 import type { ClusterStore } from '../../seal-life-cycle/cluster-store.ts'
@@ -11,7 +12,7 @@ import { activationKeyPath, activationKeys } from '../activation/activation-keys
 import type { BootstrapReply } from '../activation/bootstrap-reply.ts'
 import type { ReplicationManager } from '../manager.ts'
 import { answeringAddress } from '../primary-address.ts'
-import { promotionReceipts } from '../promotion/receipts.ts'
+import { promotionReceipts, sameReign } from '../promotion/receipts.ts'
 import { type ReplicationKind, type RoleRecord, roleKeys, roleRecords, type SecondaryRecord } from '../role-records.ts'
 import type { SecondaryRole } from '../secondary-role.ts'
 import { keepUnreplicated } from '../unreplicated/keep-unreplicated.ts'
@@ -30,7 +31,7 @@ export interface SecondaryChangesComponents {
   role(kind: ReplicationKind): RoleRecord
   /** Throws CORE_INVALID_REQUEST when the cluster is none. */
   secondary(kind: ReplicationKind): Pick<SecondaryRole, 'record'>
-  unreplicated: Pick<Unreplicated, 'capture' | 'begin' | 'saveHeader'>
+  unreplicated: Pick<Unreplicated, 'capture' | 'begin' | 'list' | 'saveHeader'>
 }
 
 export type SecondaryChanges = Pick<ReplicationManager, 'enableSecondary' | 'disableSecondary' | 'updatePrimary'>
@@ -114,6 +115,13 @@ export function secondaryChanges(components: SecondaryChangesComponents): Second
       changes.run(kind, async () => {
         const { record } = secondary(kind)
         const forget: Also = (transaction) => transaction.delete(roleKeys.addresses(kind))
+        /** An operator decides whom it follows, also between two that began one epoch. */
+        const anyLeader = async ({ logged }: ClusterStore): Promise<void> => {
+          const stored = await logged.get(roleKeys.cursor(kind))
+          if (stored === undefined) return
+          const { leader, ...position } = decodePosition(stored)
+          if (leader !== undefined) await logged.put(roleKeys.cursor(kind), encodePosition(position))
+        }
         const { updatePrimaryAddrs: addresses } = input
         if (addresses !== undefined) {
           if (record.credentials === null) {
@@ -121,7 +129,7 @@ export function secondaryChanges(components: SecondaryChangesComponents): Second
           }
           const answering = await answeringAddress(kind, record.clusterId, addresses, record.credentials)
           const primaryClusterAddrs = [answering, ...addresses.filter((address) => address !== answering)]
-          return changes.store(kind, { ...record, primaryClusterAddrs }, { also: forget })
+          return changes.store(kind, { ...record, primaryClusterAddrs }, { also: forget, first: anyLeader })
         }
         if (input.token === '') return changes.store(kind, { ...record, primaryClusterAddrs: [] }, { also: forget })
         const activation = await redeemToken(kind, input, clock.now(), activationKeys(unsealed.barrier))
@@ -130,18 +138,25 @@ export function secondaryChanges(components: SecondaryChangesComponents): Second
         }
         const reply = await fetchBootstrap(activation)
         const keyring = checkedKeyring(kind, reply)
-        const { led } = record
+        const { promotions } = reply
+        const known = await promotionReceipts(unsealed.barrier).all(kind)
+        // To say that it led an epoch which another began, too, would end what waits for that one.
+        const led = record.led && sameReign(known, promotions, record.led.epoch) ? record.led : undefined
         const next = { ...secondaryRecord(activation), ...(led === undefined ? {} : { led }) }
         let lost: UnreplicatedSet | undefined
         const also: Also = async (transaction, records) => {
           await forget(transaction, records)
+          // The last record of a primary that is followed no longer.
+          await transaction.delete(roleKeys.handover(kind))
           await transaction.delete(activationKeyPath(kind))
-          await promotionReceipts(transaction).save(kind, reply.promotions)
+          await promotionReceipts(transaction).save(kind, promotions)
           if (lost !== undefined) await unreplicated.saveHeader(transaction, lost)
         }
-        const first = async ({ logged }: ClusterStore): Promise<void> => {
-          lost = await keepUnreplicated({ unreplicated, logged, clock, log }, kind, record, reply.promotions)
+        const first = async (store: ClusterStore): Promise<void> => {
+          const { logged } = store
+          lost = await keepUnreplicated({ unreplicated, logged, clock, log }, kind, record, { known, promotions })
           if (lost !== undefined) log.warn('writes that were never replicated are kept', { kind, ...shownSet(lost) })
+          await anyLeader(store)
         }
         const carryOut = changes.store(kind, next, { also, first, keyring })
         return () => carryOut().finally(() => keyring.close())

@@ -66,6 +66,8 @@ export function holdsAll(position: Position | undefined, handover: CursorRecord 
   const cursor = position?.cursor
   if (!cursor || handover === undefined) return false
   const last = cursorOf(handover)
+  // Another leads by now, or the same one again: what it writes is not what was handed over, however little of it came so far.
+  if (position.epoch > last.epoch) return false
   if (cursor.epoch !== last.epoch || cursor.index < last.index) return false
   // Later records can only be of classes that are not replicated to this secondary.
   return cursor.index > last.index || sameDigest(cursor.digest, last.digest)

@@ -58,6 +58,14 @@ describe('judgement', () => {
     }
     expect(holdsAll({ ...at(9), cursor: null }, told(9, 1, 9))).toBe(false)
   })
+
+  test('a handover counts no longer once a later epoch is followed, although nothing of it came yet', () => {
+    const handover = { index: 9, epoch: 1, digest: hex(9), at: 0 }
+    const again = { ...at(9), epoch: 2 }
+    expect(judgePromotion(facts({ position: again, heard: { index: 12, at: 5000 }, handover }))).toMatchObject({
+      ...{ safe: false, handedOver: false, missingRecords: 3 },
+    })
+  })
 })
 
 describe('what was heard', () => {

@@ -91,6 +91,21 @@ export function departure(receipts: readonly PromotionReceipt[], epoch: number):
   return first?.from != null && first.from.epoch <= epoch ? first : undefined
 }
 
+/**
+ * Whether both know the same cluster to have begun the epoch. Two that were promoted by force from one epoch begin the same number, and
+ * places in the one's log mean nothing in the other's.
+ */
+export function sameReign(
+  ours: readonly PromotionReceipt[],
+  theirs: readonly PromotionReceipt[],
+  epoch: number,
+): boolean {
+  const [our, their] = [ours, theirs].map((receipts) => receipts.find((receipt) => receipt.epoch === epoch))
+  if (our === undefined || their === undefined) return our === their
+  const [from, other] = [our.from, their.from]
+  return our.at === their.at && from?.index === other?.index && from?.digest === other?.digest
+}
+
 /** As `GET sys/replication/:kind/promotion-receipts/:epoch` shows it. */
 export function shownReceipt(receipt: PromotionReceipt): Record<string, unknown> {
   const { token, accessor, remoteAddress } = receipt.by

@@ -68,6 +68,13 @@ export function primaryResolver(components: PrimaryResolverComponents, init: Pri
   let spare: Found | undefined
   let looking = false
   let inOrder = false
+  /** It let this cluster in, and was none to follow: a stale primary, for instance. Others have their turn first. */
+  let useless = ''
+
+  function addresses(): string[] {
+    const known = book.dialOrder()
+    return known.includes(useless) ? [...known.filter((address) => address !== useless), useless] : known
+  }
 
   function told(addresses: readonly string[]): void {
     const { movedAt } = book
@@ -127,18 +134,25 @@ export function primaryResolver(components: PrimaryResolverComponents, init: Pri
     active: book.active,
     movedAt: book.movedAt,
     async dial(signal) {
-      const { link, address, took } = spare ?? (await find(book.dialOrder(), signal))
+      const { link, address, took } = spare ?? (await find(addresses(), signal))
       spare = undefined
       const since = performance.now()
       const taken: Current = { link, address, heardAt: since }
       current = taken
+      let followed = false
       void link.closed.then(() => {
         inOrder = took > SEARCH_MS && performance.now() - since < SHORT_LINK_MS
         if (current === taken) current = undefined
+        if (!followed) useless = address
       })
-      if (book.reach(address)) onAddresses(book.record())
       return observedLink(link, (message) => {
-        if (message.type === 'ping') told(message.addresses)
+        // Neither comes from who refuses or is refused. Until then its word about addresses does not count either.
+        if (!followed && (message.type === 'wal' || message.type === 'roots')) {
+          followed = true
+          if (useless === address) useless = ''
+          if (book.reach(address)) onAddresses(book.record())
+        }
+        if (followed && message.type === 'ping') told(message.addresses)
       })
     },
     close() {

@@ -3,12 +3,12 @@ import { decodePosition } from '@lockstep/replication'
 import { type LoggedStore, recordsAfter } from '@lockstep/replication-driver'
 import type { Clock, Log } from '../../contracts.ts'
 import { cursorOf } from '../promotion/cursor-record.ts'
-import { departure, type PromotionReceipt } from '../promotion/receipts.ts'
+import { departure, type PromotionReceipt, sameReign } from '../promotion/receipts.ts'
 import { demotedAt, type ReplicationKind, roleKeys, type SecondaryRecord } from '../role-records.ts'
 import type { Unreplicated, UnreplicatedSet } from './unreplicated.ts'
 
 export interface KeepUnreplicatedComponents {
-  unreplicated: Pick<Unreplicated, 'capture' | 'begin'>
+  unreplicated: Pick<Unreplicated, 'capture' | 'begin' | 'list'>
   logged: Pick<LoggedStore, 'log' | 'get'>
   clock: Clock
   log: Pick<Log, 'warn'>
@@ -16,13 +16,14 @@ export interface KeepUnreplicatedComponents {
 
 /**
  * The log of a former primary tells it record by record; when it cannot, what the first comparison replaces is to be kept. The set
- * exists once its header is stored; undefined when there is nothing to keep.
+ * exists once its header is stored; undefined when there is nothing to keep. `known` are the promotions this cluster knew of, `promotions`
+ * those that its new primary tells of.
  */
 export async function keepUnreplicated(
   components: KeepUnreplicatedComponents,
   kind: ReplicationKind,
   record: SecondaryRecord,
-  promotions: readonly PromotionReceipt[],
+  { known, promotions }: { known: readonly PromotionReceipt[]; promotions: readonly PromotionReceipt[] },
 ): Promise<UnreplicatedSet | undefined> {
   const { unreplicated, logged, clock, log } = components
   const now = clock.now()
@@ -38,11 +39,20 @@ export async function keepUnreplicated(
   }
   // A secondary may have come further than the one that was promoted.
   const stored = await logged.get(roleKeys.cursor(kind))
-  const cursor = stored && decodePosition(stored).cursor
-  if (!cursor) return undefined
-  const later = promotions.filter(({ epoch }) => epoch > cursor.epoch)
-  if (later.length === 0) return undefined
-  const from = departure(promotions, cursor.epoch)?.from
-  if (from && from.epoch === cursor.epoch && from.index >= cursor.index) return undefined
-  return unreplicated.begin(kind, `${later[0]!.epoch}-${cursor.index}-followed`, now)
+  const position = stored && decodePosition(stored)
+  // One that never was in sync has nothing whole.
+  if (position === undefined || position.view === '') return undefined
+  const { cursor } = position
+  const epoch = cursor?.epoch ?? position.epoch
+  const same = sameReign(known, promotions, epoch)
+  const newest = promotions.reduce((last, promotion) => Math.max(last, promotion.epoch), epoch)
+  if (same && newest === epoch) return undefined
+  const from = departure(promotions, epoch)?.from
+  if (same && cursor && from?.epoch === epoch && from.index >= cursor.index) return undefined
+  const sets = await unreplicated.list(kind)
+  // What another change of the primary has begun takes this in too.
+  if (sets.some(({ open }) => open)) return undefined
+  const first = same ? promotions.find((promotion) => promotion.epoch > epoch)! : undefined
+  const id = `${first?.epoch ?? newest}-${cursor?.index ?? `sync-${now}`}-followed`
+  return unreplicated.begin(kind, sets.some((set) => set.id === id) ? `${id}-${now}` : id, now)
 }
