@@ -39,14 +39,45 @@ test('a snapshot of before a rekey: refused; forced, the unseal keys of then app
   expect((await node.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
 })
 
-test('a snapshot of before a rotation: restored, and the node goes on under the keyring of then', async () => {
+test('a snapshot of before a rotation: restored, and the node goes on under the keyring of now', async () => {
   const node = await cluster()
   const snapshot = await save(node)
   await node.ask('update', 'sys/rotate')
   await node.ask('update', 'kv/a', { state: 'now' })
   expect(await restore(node, snapshot)).toBe('done')
-  expect((await node.ask('read', 'sys/key-status')).data).toMatchObject({ term: 1 })
   expect((await node.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
+  await node.ask('update', 'kv/b', { state: 'after' })
+  const again = keep(await node.restart())
+  await again.unseal()
+  expect((await again.ask('read', 'sys/key-status')).data).toMatchObject({ term: 2 })
+  expect((await again.ask('read', 'kv/b')).data).toEqual({ state: 'after' })
+})
+
+test('a snapshot of before a rotation: what a secondary has sealed of its own since still opens', async () => {
+  const primary = await cluster()
+  await primary.change('sys/replication/performance/primary/enable')
+  const secondary = keep(await startNode())
+  await secondary.init()
+  await link(primary, secondary, 'performance', 'eu')
+  await inSync(primary, secondary, 'performance')
+  secondary.token = await generate(secondary, 'root', primary.keys)
+  const snapshot = await save(primary)
+  await primary.ask('update', 'sys/rotate')
+  await primary.ask('update', 'kv/a', { state: 'now' })
+  await inSync(primary, secondary, 'performance')
+  await waitFor('the new term', async () => (await secondary.ask('read', 'sys/key-status')).data?.term === 2)
+  await secondary.ask('update', 'sys/mounts/own', { type: 'kv', local: true })
+  await secondary.ask('update', 'own/a', { state: 'own' })
+
+  expect(await restore(primary, snapshot)).toBe('done')
+  await waitFor('the restored state', async () => (await secondary.ask('read', 'kv/a')).data?.state === 'then')
+  await inSync(primary, secondary, 'performance')
+  expect((await secondary.ask('read', 'own/a')).data).toEqual({ state: 'own' })
+  const again = keep(await secondary.restart())
+  await again.unseal(primary.keys)
+  again.token = secondary.token
+  expect((await again.ask('read', 'own/a')).data).toEqual({ state: 'own' })
+  expect((await again.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
 })
 
 test('one auto seal for two clusters: the other one is refused all the same; forced, the node unseals by itself', async () => {
