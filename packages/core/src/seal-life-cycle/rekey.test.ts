@@ -159,7 +159,8 @@ describe('without verification', () => {
     failing = false
     expect(present).toBe(before)
     // It may have been stored all the same: then other shares are in force by now, and these must still do.
-    present = { ...present, key: randomBytes(32) }
+    present = { key: randomBytes(32), shares: 5, threshold: 3 }
+    expect(await run('status')).toMatchObject({ progress: 0, required: 2 })
     const { keys } = await agree(nonce)
     expect([...combined(keys)]).toEqual([...present.key])
   })
