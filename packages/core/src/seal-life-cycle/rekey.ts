@@ -123,8 +123,14 @@ export function rekey(components: RekeyComponents): Rekey {
     const given = combine(share, counts)
     if (given === undefined) return status()
     try {
-      current.made ??= await agreed(given, counts, current)
-      if (!equal(given, current.made.given)) throw wrongShares()
+      const made = current.made ?? (await agreed(given, counts, current))
+      current.made = made
+      if (attempt !== current) {
+        // Sealing, or another role, has ended it meanwhile.
+        forget(made)
+        throw invalidRequest(`no ${target} rekey in progress`)
+      }
+      if (!equal(given, made.given)) throw wrongShares()
     } finally {
       given.fill(0)
     }
@@ -238,8 +244,12 @@ export function rekey(components: RekeyComponents): Rekey {
     attempt = undefined
     shares.reset()
     verified.reset()
-    made?.given.fill(0)
-    made?.key.key.fill(0)
+    if (made !== undefined) forget(made)
+  }
+
+  function forget({ given, key }: Made): void {
+    given.fill(0)
+    key.key.fill(0)
   }
 
   const actions: Record<
