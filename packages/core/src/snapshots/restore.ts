@@ -100,7 +100,7 @@ export async function stageSnapshot(
     },
   })
   const place = checkedPlace(meta!, head)
-  const ours = await seal.opens(sealed, sums)
+  const ours = (await seal.opens(sealed, sums)) && (await seal.isFor({ get: read }))
   if (!force && !ours) throw otherKeys(sealType)
   const { sameKeys, keepKeyring, roles } = await examine()
 

@@ -1,4 +1,5 @@
 // What a restore needs of keys, and what it must not forget: epochs that were followed, encryptions that were counted, leases.
+import { randomBytes } from 'node:crypto'
 import { decodePosition, encodePosition } from '@lockstep/replication'
 import { staticKeySeal } from '@lockstep/seal'
 import { afterEach, expect, test } from 'vitest'
@@ -23,20 +24,54 @@ async function cluster(options: NodeOptions = {}): Promise<Node> {
   return node
 }
 
+/** Resolves with the only share of the new key. */
+async function rekey(node: Node, target: 'barrier' | 'recovery'): Promise<string> {
+  const { nonce } = (await node.core.rekey(target, 'start', { secret_shares: 1, secret_threshold: 1 }))!
+  const { keys } = (await node.core.rekey(target, 'update', { key: node.keys[0], nonce }))!
+  return (keys as string[])[0]!
+}
+
 test('a snapshot of before a rekey: refused; forced, the unseal keys of then apply and those of now no longer do', async () => {
   const node = await cluster()
   const snapshot = await save(node)
-  const { nonce } = (await node.core.rekey('barrier', 'start', { secret_shares: 1, secret_threshold: 1 }))!
-  const { keys } = (await node.core.rekey('barrier', 'update', { key: node.keys[0], nonce }))! as { keys: string[] }
+  const next = await rekey(node, 'barrier')
   await node.ask('update', 'kv/a', { state: 'now' })
   expect(await restore(node, snapshot)).toContain('possibly the snapshot is using a different set of unseal keys')
   expect((await node.ask('read', 'kv/a')).data).toEqual({ state: 'now' })
 
   expect(await restore(node, snapshot, { force: true })).toBe('done')
   expect((await node.core.sealStatus()).sealed).toBe(true)
-  await expect(node.unseal(keys)).rejects.toThrow('invalid key')
+  await expect(node.unseal([next])).rejects.toThrow('invalid key')
   await node.unseal()
   expect((await node.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
+})
+
+test('a snapshot of before a rekey of the recovery key: refused, though the auto seal opens it; forced, the key of then applies', async () => {
+  const node = await cluster({ autoSeal: staticKeySeal({ keyId: 'k', key: Buffer.alloc(32, 7) }) })
+  const snapshot = await save(node)
+  const next = await rekey(node, 'recovery')
+  expect(await restore(node, snapshot)).toContain('possibly the snapshot is using a different autoseal key')
+  expect(await generate(node, 'root', [next])).toMatch(/^hvs\./)
+
+  expect(await restore(node, snapshot, { force: true })).toBe('done')
+  await waitFor('it to unseal', async () => (await node.core.health()).state === 'active')
+  await expect(generate(node, 'root', [next])).rejects.toThrow('root generation aborted')
+  await node.core.generateRoot('root', 'cancel', {})
+  expect(await generate(node, 'root')).toMatch(/^hvs\./)
+})
+
+test('a snapshot sent while the cluster is rekeyed is one of before: the sums are sealed at its end, by the new key', async () => {
+  const node = await cluster()
+  // More than is on its way before anybody reads.
+  for (let n = 0; n < 8; n++) await node.ask('update', `kv/${n}`, { filler: randomBytes(200_000).toString('base64') })
+  let next = ''
+  const snapshot = await save(node, { meanwhile: async () => (next = await rekey(node, 'barrier')) })
+  expect(await restore(node, snapshot)).toContain('possibly the snapshot is using a different set of unseal keys')
+  const again = keep(await node.restart())
+  await again.unseal([next])
+  expect(await restore(again, snapshot, { force: true })).toBe('done')
+  await again.unseal()
+  expect((await again.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
 })
 
 test('a snapshot of before a rotation: restored, and the node goes on under the keyring of now', async () => {
