@@ -53,7 +53,7 @@ export interface StagedSnapshot {
   readonly sameKeys: boolean
   /**
    * Brings what was staged to where it can go on from `current`, which nothing writes any more. Rejects with CORE_INVALID_REQUEST when
-   * the cluster's roles are no longer those of the snapshot.
+   * the cluster's roles or its operators' shares are no longer those of the snapshot.
    */
   finish(current: Pick<LoggedStore, 'get' | 'log'>): Promise<void>
 }
@@ -155,7 +155,9 @@ export async function stageSnapshot(
     meta: meta!,
     sameKeys,
     async finish(current) {
+      // Another rekey or change of role may have come between; from here on none does.
       if (roles !== undefined) assertSameRoles(roles, await rolesOf(components.roles))
+      if (ours && !(await seal.isFor({ get: read }))) throw otherKeys(sealType)
       const now = current.log.head()
       // After any place that a secondary or a client knows of, so that every secondary compares; in no later epoch than was led, so
       // that a promotion elsewhere still fences this cluster. The digest is none that a history could lead to.

@@ -74,6 +74,28 @@ test('a snapshot sent while the cluster is rekeyed is one of before: the sums ar
   expect((await again.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
 })
 
+test('a rekey between the checks of a snapshot and its restore: nothing is restored', async () => {
+  const seal = staticKeySeal({ keyId: 'k', key: Buffer.alloc(32, 7) })
+  let decryptions = Number.NaN
+  let next = ''
+  const node = await cluster({
+    autoSeal: {
+      ...seal,
+      async decrypt(envelope) {
+        const opened = await seal.decrypt(envelope)
+        // The sums, the key in force, and the one in the snapshot: there the checks end.
+        if (++decryptions === 3) next = await rekey(node, 'recovery')
+        return opened
+      },
+    },
+  })
+  const snapshot = await save(node)
+  decryptions = 0
+  expect(await restore(node, snapshot)).toContain('possibly the snapshot is using a different autoseal key')
+  expect(next).not.toBe('')
+  expect(await generate(node, 'root', [next])).toMatch(/^hvs\./)
+})
+
 test('a snapshot of before a rotation: restored, and the node goes on under the keyring of now', async () => {
   const node = await cluster()
   const snapshot = await save(node)
