@@ -159,6 +159,10 @@ export function operatorKeys({ store, barrier, autoSeal, present }: OperatorKeys
       const own = holder.operatorKey ?? (await recoveryKey())
       try {
         if (key !== undefined && isSameOperatorKey(own, key)) return
+        // A node that took over and could not read it then: told is what another node put in force.
+        if (key !== undefined && holder.operatorKey !== undefined && (await isInForce(key))) {
+          return hold(holder, { ...key, key: Uint8Array.from(key.key) })
+        }
         const record = encodeOperatorKey(own)
         const kept = new Map([[sealKeys.operatorKey, holder.keyring.seal(sealKeys.operatorKey, record)]])
         record.fill(0)
