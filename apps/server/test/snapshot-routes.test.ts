@@ -145,6 +145,16 @@ test('an answer is sent as it is made; a client that hangs up ends it', async ()
   await closed
 })
 
+test('a path with an encoded slash is answered with the archive as well, which is not left open', async () => {
+  const core = fakeCore()
+  const body = new PassThrough()
+  core.answer = () => ({ status: 200, stream: { contentType: 'application/gzip', body } })
+  await start(core)
+  body.end('archive')
+  expect(await answered(ask('GET', 'sys%2Fstorage/snapshot').end())).toMatchObject({ status: 200, body: 'archive' })
+  await expect.poll(() => body.destroyed, { timeout: 60_000 }).toBe(true)
+})
+
 test('an archive that fails on its way ends the connection: the client sees that it is not whole', async () => {
   const core = fakeCore()
   const body = new PassThrough()

@@ -16,7 +16,7 @@ export {
   type ReceiverComponents,
   type ReceiverOptions,
 } from './receiver.ts'
-export { continuedHead, copiedHead, copiedLeaf, rowCopy } from './row-copy.ts'
+export { continuedHead, copiedHead, copiedLeaf, isLeafOf, replacedValue, rowCopy } from './row-copy.ts'
 export { type Runtime, systemRuntime, type TimerOptions } from './runtime.ts'
 export { type ScrubComponents, type ScrubHandle, type ScrubOptions, type ScrubUpstream, scrub } from './scrub.ts'
 export { type SecondaryHandle, type SenderComponents, type SenderOptions, serveSecondary } from './sender.ts'

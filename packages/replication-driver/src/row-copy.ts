@@ -2,8 +2,8 @@
  * The rows of a logged store as a copy of it takes them: data, Merkle index and head. The log's own rows stay behind: what is put
  * back later continues at a new place in the log, where no secondary has been, so each of them compares.
  */
-import type { Cursor, PartitionId } from '@lockstep/replication'
-import { DATA, decodeHead, decodeLeaf, encodeHead, HEAD, INDEX, LOG, parseIndexKey } from './layout.ts'
+import { type Cursor, keyIdOf, leafDigestOf, type PartitionId } from '@lockstep/replication'
+import { DATA, decodeHead, decodeLeaf, encodeHead, encodeLeaf, HEAD, INDEX, LOG, parseIndexKey } from './layout.ts'
 
 export const rowCopy = {
   /** Every copied row sorts before it, and no other row does. */
@@ -42,4 +42,18 @@ export function copiedLeaf(
   if (!row.startsWith(INDEX)) return undefined
   const { partition, keyId } = parseIndexKey(row)
   return { partition, keyId: Buffer.from(keyId, 'hex'), digest: decodeLeaf(value).digest }
+}
+
+/** Whether a row is the Merkle leaf of a logical key. */
+export function isLeafOf(key: string): (row: string) => boolean {
+  const end = `/${Buffer.from(keyIdOf(key)).toString('hex')}`
+  return (row) => row.startsWith(INDEX) && row.endsWith(end)
+}
+
+/** The rows that put a value in the place of the one a logical key has; `leafRow` is the name of its leaf. */
+export function replacedValue(leafRow: string, key: string, value: Uint8Array): [string, Uint8Array][] {
+  return [
+    [DATA + key, value],
+    [leafRow, encodeLeaf(leafDigestOf(key, value), key)],
+  ]
 }

@@ -5,6 +5,8 @@ import { isInitializedAlready, returnValueName } from './return-values.ts'
 
 export interface Library {
   readonly module: Pkcs11Module
+  /** False while initializing it again has failed: it answers nothing until `refresh` succeeds. */
+  readonly usable: boolean
   /** Sessions are opened and closed here, so that it is known when there is none. */
   openSession(slot: Handle, flags: number): Handle
   closeSession(session: Handle): void
@@ -21,6 +23,7 @@ interface Shared {
   module: Pkcs11Module
   users: number
   sessions: number
+  initialized: boolean
 }
 
 const LOCKING = { flags: 2 }
@@ -39,6 +42,9 @@ export async function openLibrary(path: string): Promise<Library> {
   let released = false
   return {
     module: held.module,
+    get usable() {
+      return held.initialized
+    },
     openSession(slot, flags) {
       const session = held.module.C_OpenSession(slot, flags)
       held.sessions++
@@ -54,8 +60,10 @@ export async function openLibrary(path: string): Promise<Library> {
     },
     refresh() {
       if (held.sessions > 0) return
-      held.module.C_Finalize()
+      if (held.initialized) held.module.C_Finalize()
+      held.initialized = false
       held.module.C_Initialize(LOCKING)
+      held.initialized = true
     },
     release() {
       if (released) return
@@ -88,7 +96,7 @@ async function load(path: string): Promise<Shared> {
     const reason = code === 0 && typeof message === 'string' ? message.slice(0, 300) : returnValueName(error)
     throw new SealError('SEAL_INVALID_CONFIG', `the PKCS#11 library ${path} cannot be used: ${reason}`)
   }
-  return { module, users: 0, sessions: 0 }
+  return { module, users: 0, sessions: 0, initialized: true }
 }
 
 async function nativeModule(): Promise<Pkcs11Module> {

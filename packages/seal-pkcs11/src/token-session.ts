@@ -107,7 +107,7 @@ export function openTokenSession(library: Library, options: TokenOptions, writab
 function findSlot(library: Library, options: TokenOptions): Handle {
   const find = (): Handle | undefined =>
     library.module.C_GetSlotList(true).find((slot) => matches(library, slot, options))
-  let slot = find()
+  let slot = library.usable ? find() : undefined
   if (slot === undefined) {
     library.refresh()
     slot = find()

@@ -91,10 +91,13 @@ export async function prepareStorage(
   const rootKey = keyring.rootKey()
   const seal = await adoptSeal(rootKey, operatorKey, autoSeal)
   rootKey.fill(0)
+  const told = encodeOperatorKey(operatorKey)
+  const toldRecord = keyring.seal(sealKeys.operatorKey, told)
+  told.fill(0)
   await transact(records, async (transaction) => {
     for (const [key, value] of seal) if (key !== sealKeys.config) await transaction.put(key, value)
     await transaction.put(sealKeys.keyring, keyring.encrypt())
-    await transaction.put(sealKeys.operatorKey, keyring.seal(sealKeys.operatorKey, encodeOperatorKey(operatorKey)))
+    await transaction.put(sealKeys.operatorKey, toldRecord)
   })
   return { keyring, operatorKey, parts, config: seal.get(sealKeys.config)! }
 }

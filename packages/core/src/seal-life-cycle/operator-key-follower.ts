@@ -22,13 +22,15 @@ export function operatorKeyFollower(
   log: Log,
 ): OperatorKeyFollower {
   let looking: AbortController | undefined
+  /** One look at a time: an earlier one whose reading took longer would put the former key back in force. */
   let underWay: Promise<void> = Promise.resolve()
+  const next = (): Promise<void> => (isSecondary() ? unsealed.followOperatorKey() : unsealed.tellOperatorKey())
   return {
     look() {
       looking?.abort()
       looking = retrying(
-        () => {
-          underWay = isSecondary() ? unsealed.followOperatorKey() : unsealed.tellOperatorKey()
+        (signal) => {
+          underWay = underWay.catch(() => {}).then(() => (signal.aborted ? undefined : next()))
           return underWay
         },
         {

@@ -6,9 +6,8 @@ import { CoreError } from '../contracts.ts'
 import type { ClusterStore } from './cluster-store.ts'
 import type { ShareCounts } from './key-shares.ts'
 import { decodeOperatorKey, encodeOperatorKey, isSameOperatorKey } from './operator-key-record.ts'
-import { openRootKey } from './root-key.ts'
 import { readSealConfig, sealKeys } from './seal-config.ts'
-import { adoptSeal, type OperatorKey, operatorRecords, type SealRecords } from './seal-material.ts'
+import { adoptSeal, isSealedFor, type OperatorKey, operatorRecords, type SealRecords } from './seal-material.ts'
 
 export interface Secrets {
   keyring: Keyring
@@ -78,24 +77,7 @@ export function operatorKeys({ store, barrier, autoSeal, present }: OperatorKeys
     return record && decodeOperatorKey(record)
   }
 
-  /** Whether the stored seal is one of this key. */
-  async function isInForce(key: OperatorKey): Promise<boolean> {
-    if (autoSeal !== undefined) {
-      const own = await recoveryKey()
-      const same = isSameOperatorKey(own, key)
-      own.key.fill(0)
-      return same
-    }
-    const [config, record] = [await readSealConfig(store().logged, sealKeys.config), await read(sealKeys.rootKey)]
-    if (config === undefined || record === undefined) return false
-    if (config.secret_shares !== key.shares || config.secret_threshold !== key.threshold) return false
-    try {
-      openRootKey(key.key, record).fill(0)
-      return true
-    } catch {
-      return false
-    }
-  }
+  const isInForce = (key: OperatorKey): Promise<boolean> => isSealedFor(store().logged, key, autoSeal)
 
   /** Takes over the bytes. */
   function hold(holder: Secrets, operatorKey: OperatorKey | undefined): void {
@@ -177,6 +159,10 @@ export function operatorKeys({ store, barrier, autoSeal, present }: OperatorKeys
       const own = holder.operatorKey ?? (await recoveryKey())
       try {
         if (key !== undefined && isSameOperatorKey(own, key)) return
+        // A node that took over and could not read it then: told is what another node put in force.
+        if (key !== undefined && holder.operatorKey !== undefined && (await isInForce(key))) {
+          return hold(holder, { ...key, key: Uint8Array.from(key.key) })
+        }
         const record = encodeOperatorKey(own)
         const kept = new Map([[sealKeys.operatorKey, holder.keyring.seal(sealKeys.operatorKey, record)]])
         record.fill(0)

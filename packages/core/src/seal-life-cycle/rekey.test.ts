@@ -14,19 +14,22 @@ let shares: string[]
 let backups: { at: 'replace' | 'ahead'; backup: Uint8Array }[]
 let failing: boolean
 let handedOut: Uint8Array[]
+/** While the present key is read. */
+let meanwhile: () => void
 let subject: Rekey
 
 beforeEach(() => {
   const key = randomBytes(32)
   present = { key, shares: 3, threshold: 2 }
   shares = sharesOf(key)
-  ;[backups, handedOut, failing] = [[], [], false]
+  ;[backups, handedOut, failing, meanwhile] = [[], [], false, () => {}]
   subject = rekey({
     target: 'barrier',
     shareCounts: async () => ({ shares: present.shares, threshold: present.threshold }),
     async operatorKey() {
       const copy = Uint8Array.from(present.key)
       handedOut.push(copy)
+      meanwhile()
       return { ...present, key: copy }
     },
     async replace(next, backup) {
@@ -151,6 +154,18 @@ describe('without verification', () => {
     expect(await subject.run('cancel', {})).toBeUndefined()
   })
 
+  test('an attempt that sealing ends while the shares are compared changes nothing', async () => {
+    for (const require_verification of [false, true]) {
+      const before = present
+      const { nonce } = await start({ require_verification })
+      meanwhile = () => subject.reset()
+      await expect(agree(nonce)).rejects.toThrow('no barrier rekey in progress')
+      meanwhile = () => {}
+      expect(present).toBe(before)
+      expect(await run('status')).toEqual(NOTHING)
+    }
+  })
+
   test('when storing fails, the same shares try again and get the same new ones', async () => {
     const { nonce } = await start()
     const before = present
@@ -159,7 +174,8 @@ describe('without verification', () => {
     failing = false
     expect(present).toBe(before)
     // It may have been stored all the same: then other shares are in force by now, and these must still do.
-    present = { ...present, key: randomBytes(32) }
+    present = { key: randomBytes(32), shares: 5, threshold: 3 }
+    expect(await run('status')).toMatchObject({ progress: 0, required: 2 })
     const { keys } = await agree(nonce)
     expect([...combined(keys)]).toEqual([...present.key])
   })

@@ -48,6 +48,8 @@ interface Attempt {
 interface Made {
   /** What the present holders gave: a change whose storing failed is tried again by the same shares. */
   given: Uint8Array
+  /** Of the key they gave. */
+  counts: ShareCounts
   key: OperatorKey
   handedOut: HandedOut
   backup: Uint8Array | undefined
@@ -66,7 +68,7 @@ export function rekey(components: RekeyComponents): Rekey {
   let last: Promise<unknown> = Promise.resolve()
 
   async function status(): Promise<Record<string, unknown>> {
-    const { threshold } = await components.shareCounts()
+    const { threshold } = attempt?.made?.counts ?? (await components.shareCounts())
     const verificationNonce = attempt?.made?.verificationNonce ?? ''
     return {
       nonce: attempt?.nonce ?? '',
@@ -117,12 +119,18 @@ export function rekey(components: RekeyComponents): Rekey {
     }
     checkNonce(params.nonce, current.nonce, 'rekey')
     if (shares.has(share)) throw invalidRequest('given key has already been provided during this rekey operation')
-    const counts = await components.shareCounts()
+    const counts = current.made?.counts ?? (await components.shareCounts())
     const given = combine(share, counts)
     if (given === undefined) return status()
     try {
-      current.made ??= await agreed(given, current)
-      if (!equal(given, current.made.given)) throw wrongShares()
+      const made = current.made ?? (await agreed(given, counts, current))
+      current.made = made
+      if (attempt !== current) {
+        // Sealing, or another role, has ended it meanwhile.
+        forget(made)
+        throw invalidRequest(`no ${target} rekey in progress`)
+      }
+      if (!equal(given, made.given)) throw wrongShares()
     } finally {
       given.fill(0)
     }
@@ -150,7 +158,11 @@ export function rekey(components: RekeyComponents): Rekey {
     }
   }
 
-  async function agreed(given: Uint8Array, { nonce, next, recipients, backup, verification }: Attempt): Promise<Made> {
+  async function agreed(
+    given: Uint8Array,
+    counts: ShareCounts,
+    { nonce, next, recipients, backup, verification }: Attempt,
+  ): Promise<Made> {
     const present = await components.operatorKey()
     const right = equal(given, present.key)
     present.key.fill(0)
@@ -161,6 +173,7 @@ export function rekey(components: RekeyComponents): Rekey {
       const handedOut = await handOut(parts, recipients)
       return {
         given: Uint8Array.from(given),
+        counts,
         key: { key, ...next },
         handedOut,
         backup: backup ? encodeBackup(nonce, handedOut) : undefined,
@@ -231,8 +244,12 @@ export function rekey(components: RekeyComponents): Rekey {
     attempt = undefined
     shares.reset()
     verified.reset()
-    made?.given.fill(0)
-    made?.key.key.fill(0)
+    if (made !== undefined) forget(made)
+  }
+
+  function forget({ given, key }: Made): void {
+    given.fill(0)
+    key.key.fill(0)
   }
 
   const actions: Record<

@@ -3,10 +3,11 @@
  * the specification is `adoptSeal`: a Shamir secondary takes the primary's split key, an auto-sealed one keeps its seal
  * and takes it as recovery key; which kind the primary has makes no other difference.
  */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { type AutoSeal, splitKey } from '@lockstep/seal'
-import { sealRootKey } from './root-key.ts'
-import { encodeSealConfig, KEY_BYTES, type SealConfig, sealKeys } from './seal-config.ts'
+import type { Reader } from '@lockstep/storage'
+import { openRootKey, sealRootKey } from './root-key.ts'
+import { encodeSealConfig, KEY_BYTES, readSealConfig, type SealConfig, sealKeys } from './seal-config.ts'
 
 /** What operators hold shares of: the key-encryption key (Shamir) or the recovery key (auto seal). */
 export interface OperatorKey {
@@ -52,6 +53,30 @@ export async function operatorRecords(
     [sealKeys.recoveryConfig, encodeSealConfig(counts)],
     [sealKeys.recoveryKey, await autoSeal.encrypt(operatorKey.key)],
   ])
+}
+
+/** Whether stored seal records are those of this operators' key. Rejects as the auto seal does. */
+export async function isSealedFor(
+  records: Pick<Reader, 'get'>,
+  { key, shares, threshold }: OperatorKey,
+  autoSeal: Pick<AutoSeal, 'decrypt'> | undefined,
+): Promise<boolean> {
+  const config = await readSealConfig(records, autoSeal === undefined ? sealKeys.config : sealKeys.recoveryConfig)
+  const record = await records.get(autoSeal === undefined ? sealKeys.rootKey : sealKeys.recoveryKey)
+  if (config === undefined || record === undefined) return false
+  if (config.secret_shares !== shares || config.secret_threshold !== threshold) return false
+  if (autoSeal !== undefined) {
+    const own = await autoSeal.decrypt(record)
+    const same = own.length === key.length && timingSafeEqual(own, key)
+    own.fill(0)
+    return same
+  }
+  try {
+    openRootKey(key, record).fill(0)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** A fresh operator key and the shares to hand out; a single share is the key itself. */

@@ -5,9 +5,17 @@
 import { randomBytes } from 'node:crypto'
 import { BarrierError, type Keyring, openKeyring } from '@lockstep/barrier'
 import { type Cursor, decodePosition, encodePosition } from '@lockstep/replication'
-import { continuedHead, copiedHead, type LoggedStore, rowCopy } from '@lockstep/replication-driver'
+import {
+  continuedHead,
+  copiedHead,
+  isLeafOf,
+  type LoggedStore,
+  replacedValue,
+  rowCopy,
+} from '@lockstep/replication-driver'
 import { type Store, storeEngine, type WriteOperation } from '@lockstep/storage'
 import type { Clock } from '../contracts.ts'
+import { opensAll } from '../replication/changes/adopt-keyring.ts'
 import { type RoleRecords, roleKeys } from '../replication/role-records.ts'
 import { sealKeys } from '../seal-life-cycle/seal-config.ts'
 import { readArchive } from './archive.ts'
@@ -45,7 +53,7 @@ export interface StagedSnapshot {
   readonly sameKeys: boolean
   /**
    * Brings what was staged to where it can go on from `current`, which nothing writes any more. Rejects with CORE_INVALID_REQUEST when
-   * the cluster's roles are no longer those of the snapshot.
+   * the cluster's roles or its operators' shares are no longer those of the snapshot.
    */
   finish(current: Pick<LoggedStore, 'get' | 'log'>): Promise<void>
 }
@@ -65,12 +73,15 @@ export async function stageSnapshot(
   const read = (key: string): Promise<Uint8Array | undefined> => target.get(rowCopy.dataRow(key))
   let meta: SnapshotMeta | undefined
   let head: Uint8Array | undefined
+  let keyringLeaf: string | undefined
+  const isKeyringLeaf = isLeafOf(sealKeys.keyring)
 
   async function keep(rows: readonly Row[]): Promise<void> {
     for (const { name, value } of rows) {
       if (!rowCopy.includes(name))
         throw new SnapshotError(`state.bin has an unknown row ${JSON.stringify(name.slice(0, 40))}`)
       if (name === rowCopy.head) head = value
+      else if (isKeyringLeaf(name)) keyringLeaf = name
     }
     for (let at = 0; at < rows.length; at += WRITE_ROWS) {
       await write(rows.slice(at, at + WRITE_ROWS).map(({ name, value }) => ({ type: 'put', key: name, value })))
@@ -89,26 +100,37 @@ export async function stageSnapshot(
     },
   })
   const place = checkedPlace(meta!, head)
-  const ours = await seal.opens(sealed, sums)
+  const ours = (await seal.opens(sealed, sums)) && (await seal.isFor({ get: read }))
   if (!force && !ours) throw otherKeys(sealType)
-  const { sameKeys, roles } = await examine()
+  const { sameKeys, keepKeyring, roles } = await examine()
 
-  async function examine(): Promise<{ sameKeys: boolean; roles: RolesOf | undefined }> {
+  /**
+   * `keepKeyring`: the one held opens all of the snapshot. Secondaries take over what is restored, and what they keep of their own may be
+   * sealed by keys that were rotated in since: without those they could not even start.
+   */
+  async function examine(): Promise<{ sameKeys: boolean; keepKeyring: boolean; roles: RolesOf | undefined }> {
     const record = await read(sealKeys.keyring)
     if (record === undefined) throw new SnapshotError('the state in the snapshot has no keyring')
     const keyring = ours ? opened(components.keyring(), record) : undefined
     if (keyring === undefined) {
       if (!force) throw otherKeys(sealType)
-      return { sameKeys: false, roles: undefined }
+      return { sameKeys: false, keepKeyring: false, roles: undefined }
     }
     try {
-      if (force) return { sameKeys: true, roles: undefined }
+      const keepKeyring = opensAll(components.keyring(), keyring)
+      if (force) return { sameKeys: true, keepKeyring, roles: undefined }
       const roles = await stagedRoles(target, keyring, clusterId)
       assertSameRoles(roles, await rolesOf(components.roles))
-      return { sameKeys: true, roles }
+      return { sameKeys: true, keepKeyring, roles }
     } finally {
       keyring.close()
     }
+  }
+
+  function keyringNow(): WriteOperation[] {
+    if (!keepKeyring || keyringLeaf === undefined) return []
+    const rows = replacedValue(keyringLeaf, sealKeys.keyring, components.keyring().encrypt())
+    return rows.map(([key, value]) => ({ type: 'put', key, value }))
   }
 
   /**
@@ -133,7 +155,9 @@ export async function stageSnapshot(
     meta: meta!,
     sameKeys,
     async finish(current) {
+      // Another rekey or change of role may have come between; from here on none does.
       if (roles !== undefined) assertSameRoles(roles, await rolesOf(components.roles))
+      if (ours && !(await seal.isFor({ get: read }))) throw otherKeys(sealType)
       const now = current.log.head()
       // After any place that a secondary or a client knows of, so that every secondary compares; in no later epoch than was led, so
       // that a promotion elsewhere still fences this cluster. The digest is none that a history could lead to.
@@ -151,6 +175,7 @@ export async function stageSnapshot(
         { type: 'put', key: rowCopy.head, value: continuedHead(head!, next) },
         { type: 'put', key: rowCopy.dataRow(RESTORED), value: encodeRestored(record) },
         ...(force ? [{ type: 'delete', key: rowCopy.dataRow(LOG_IDENTITY) } as const] : []),
+        ...keyringNow(),
         ...(await followedEpochs(current)),
       ])
     },

@@ -1,4 +1,5 @@
 // What a restore needs of keys, and what it must not forget: epochs that were followed, encryptions that were counted, leases.
+import { randomBytes } from 'node:crypto'
 import { decodePosition, encodePosition } from '@lockstep/replication'
 import { staticKeySeal } from '@lockstep/seal'
 import { memoryLeaderLock, memoryStore } from '@lockstep/storage'
@@ -25,30 +26,117 @@ async function cluster(options: NodeOptions = {}): Promise<Node> {
   return node
 }
 
+/** Resolves with the only share of the new key. */
+async function rekey(node: Node, target: 'barrier' | 'recovery'): Promise<string> {
+  const { nonce } = (await node.core.rekey(target, 'start', { secret_shares: 1, secret_threshold: 1 }))!
+  const { keys } = (await node.core.rekey(target, 'update', { key: node.keys[0], nonce }))!
+  return (keys as string[])[0]!
+}
+
 test('a snapshot of before a rekey: refused; forced, the unseal keys of then apply and those of now no longer do', async () => {
   const node = await cluster()
   const snapshot = await save(node)
-  const { nonce } = (await node.core.rekey('barrier', 'start', { secret_shares: 1, secret_threshold: 1 }))!
-  const { keys } = (await node.core.rekey('barrier', 'update', { key: node.keys[0], nonce }))! as { keys: string[] }
+  const next = await rekey(node, 'barrier')
   await node.ask('update', 'kv/a', { state: 'now' })
   expect(await restore(node, snapshot)).toContain('possibly the snapshot is using a different set of unseal keys')
   expect((await node.ask('read', 'kv/a')).data).toEqual({ state: 'now' })
 
   expect(await restore(node, snapshot, { force: true })).toBe('done')
   expect((await node.core.sealStatus()).sealed).toBe(true)
-  await expect(node.unseal(keys)).rejects.toThrow('invalid key')
+  await expect(node.unseal([next])).rejects.toThrow('invalid key')
   await node.unseal()
   expect((await node.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
 })
 
-test('a snapshot of before a rotation: restored, and the node goes on under the keyring of then', async () => {
+test('a snapshot of before a rekey of the recovery key: refused, though the auto seal opens it; forced, the key of then applies', async () => {
+  const node = await cluster({ autoSeal: staticKeySeal({ keyId: 'k', key: Buffer.alloc(32, 7) }) })
+  const snapshot = await save(node)
+  const next = await rekey(node, 'recovery')
+  expect(await restore(node, snapshot)).toContain('possibly the snapshot is using a different autoseal key')
+  expect(await generate(node, 'root', [next])).toMatch(/^hvs\./)
+
+  expect(await restore(node, snapshot, { force: true })).toBe('done')
+  await waitFor('it to unseal', async () => (await node.core.health()).state === 'active')
+  await expect(generate(node, 'root', [next])).rejects.toThrow('root generation aborted')
+  await node.core.generateRoot('root', 'cancel', {})
+  expect(await generate(node, 'root')).toMatch(/^hvs\./)
+})
+
+test('a snapshot sent while the cluster is rekeyed is one of before: the sums are sealed at its end, by the new key', async () => {
+  const node = await cluster()
+  // More than is on its way before anybody reads.
+  for (let n = 0; n < 8; n++) await node.ask('update', `kv/${n}`, { filler: randomBytes(200_000).toString('base64') })
+  let next = ''
+  const snapshot = await save(node, { meanwhile: async () => (next = await rekey(node, 'barrier')) })
+  expect(await restore(node, snapshot)).toContain('possibly the snapshot is using a different set of unseal keys')
+  const again = keep(await node.restart())
+  await again.unseal([next])
+  expect(await restore(again, snapshot, { force: true })).toBe('done')
+  await again.unseal()
+  expect((await again.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
+})
+
+test('a rekey between the checks of a snapshot and its restore: nothing is restored', async () => {
+  const seal = staticKeySeal({ keyId: 'k', key: Buffer.alloc(32, 7) })
+  let decryptions = Number.NaN
+  let next = ''
+  const node = await cluster({
+    autoSeal: {
+      ...seal,
+      async decrypt(envelope) {
+        const opened = await seal.decrypt(envelope)
+        // The sums, the key in force, and the one in the snapshot: there the checks end.
+        if (++decryptions === 3) next = await rekey(node, 'recovery')
+        return opened
+      },
+    },
+  })
+  const snapshot = await save(node)
+  decryptions = 0
+  expect(await restore(node, snapshot)).toContain('possibly the snapshot is using a different autoseal key')
+  expect(next).not.toBe('')
+  expect(await generate(node, 'root', [next])).toMatch(/^hvs\./)
+})
+
+test('a snapshot of before a rotation: restored, and the node goes on under the keyring of now', async () => {
   const node = await cluster()
   const snapshot = await save(node)
   await node.ask('update', 'sys/rotate')
   await node.ask('update', 'kv/a', { state: 'now' })
   expect(await restore(node, snapshot)).toBe('done')
-  expect((await node.ask('read', 'sys/key-status')).data).toMatchObject({ term: 1 })
   expect((await node.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
+  await node.ask('update', 'kv/b', { state: 'after' })
+  const again = keep(await node.restart())
+  await again.unseal()
+  expect((await again.ask('read', 'sys/key-status')).data).toMatchObject({ term: 2 })
+  expect((await again.ask('read', 'kv/b')).data).toEqual({ state: 'after' })
+})
+
+test('a snapshot of before a rotation: what a secondary has sealed of its own since still opens', async () => {
+  const primary = await cluster()
+  await primary.change('sys/replication/performance/primary/enable')
+  const secondary = keep(await startNode())
+  await secondary.init()
+  await link(primary, secondary, 'performance', 'eu')
+  await inSync(primary, secondary, 'performance')
+  secondary.token = await generate(secondary, 'root', primary.keys)
+  const snapshot = await save(primary)
+  await primary.ask('update', 'sys/rotate')
+  await primary.ask('update', 'kv/a', { state: 'now' })
+  await inSync(primary, secondary, 'performance')
+  await waitFor('the new term', async () => (await secondary.ask('read', 'sys/key-status')).data?.term === 2)
+  await secondary.ask('update', 'sys/mounts/own', { type: 'kv', local: true })
+  await secondary.ask('update', 'own/a', { state: 'own' })
+
+  expect(await restore(primary, snapshot)).toBe('done')
+  await waitFor('the restored state', async () => (await secondary.ask('read', 'kv/a')).data?.state === 'then')
+  await inSync(primary, secondary, 'performance')
+  expect((await secondary.ask('read', 'own/a')).data).toEqual({ state: 'own' })
+  const again = keep(await secondary.restart())
+  await again.unseal(primary.keys)
+  again.token = secondary.token
+  expect((await again.ask('read', 'own/a')).data).toEqual({ state: 'own' })
+  expect((await again.ask('read', 'kv/a')).data).toEqual({ state: 'then' })
 })
 
 test('one auto seal for two clusters: the other one is refused all the same; forced, the node unseals by itself', async () => {

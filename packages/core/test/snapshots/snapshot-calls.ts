@@ -4,8 +4,19 @@ import type { Node } from '../cluster.ts'
 
 export const PATH = 'sys/storage/snapshot'
 
-export async function save(node: Node, { path = PATH, token = node.token } = {}): Promise<Buffer> {
+interface SaveOptions {
+  path?: string
+  token?: string
+  /** Before any of it is read. */
+  meanwhile?(): Promise<unknown>
+}
+
+export async function save(
+  node: Node,
+  { path = PATH, token = node.token, meanwhile }: SaveOptions = {},
+): Promise<Buffer> {
   const { stream } = await node.core.handle(request('read', path, token))
+  await meanwhile?.()
   return Buffer.concat(await stream!.body.toArray())
 }
 

@@ -12,6 +12,7 @@ import { parseBool } from '../parse-bool.ts'
 import { clientToken, namespaceOf, wrapFormat, wrapTtl } from '../request-headers.ts'
 import { redirected } from '../standby.ts'
 import { STATUS_PATHS } from '../status-paths.ts'
+import { sendStream } from './snapshot.ts'
 
 const PREFIX = '/v1/'
 
@@ -28,7 +29,11 @@ export function logicalRoutes(app: FastifyInstance, context: RouteContext): void
       if (await redirected(context, exchange, error)) return
       throw error
     }
-    write(context, exchange, response)
+    const { stream } = response
+    if (stream === undefined) return write(context, exchange, response)
+    // Of a path in another spelling, with %2F for a slash, than the one that is routed.
+    exchange.unhurried()
+    await sendStream(context, exchange, { ...response, stream })
   }
   route(app, '/v1/*', serve)
 }

@@ -21,13 +21,7 @@ export function snapshotRoutes(app: FastifyInstance, context: RouteContext): voi
   const save = async (exchange: Exchange): Promise<void> => {
     exchange.unhurried()
     const response = await handled(context, exchange, coreRequest(exchange, 'read'))
-    if (response?.stream === undefined) return
-    const { contentType, body } = response.stream
-    const headers = { 'Content-Type': contentType, ...exchange.echo }
-    if (context.reply.head(exchange.response, response.status, headers, response.index)) {
-      exchange.response.flushHeaders()
-      await send(body, exchange.response, context)
-    } else body.destroy()
+    if (response?.stream !== undefined) await sendStream(context, exchange, { ...response, stream: response.stream })
   }
   const restore = async (exchange: Exchange): Promise<void> => {
     exchange.unhurried()
@@ -46,6 +40,20 @@ export function snapshotRoutes(app: FastifyInstance, context: RouteContext): voi
     route(app, `/v1/${path}`, rootNamespaceOnly(byMethod({ GET: save, POST: restore })))
     route(app, `/v1/${path}-force`, rootNamespaceOnly(byMethod({ POST: restore })))
   }
+}
+
+/** To its end, or ends it. */
+export async function sendStream(
+  context: RouteContext,
+  exchange: Exchange,
+  { status, index, stream }: CoreResponse & Required<Pick<CoreResponse, 'stream'>>,
+): Promise<void> {
+  const { contentType, body } = stream
+  const headers = { 'Content-Type': contentType, ...exchange.echo }
+  if (context.reply.head(exchange.response, status, headers, index)) {
+    exchange.response.flushHeaders()
+    await send(body, exchange.response, context)
+  } else body.destroy()
 }
 
 /** Undefined when the client was sent to the active node. */
