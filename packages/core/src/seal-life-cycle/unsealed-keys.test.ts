@@ -120,3 +120,16 @@ test('the operator key is handed out as a copy; dropping the keys overwrites the
   expect(() => keys.keyring()).toThrow('Vault is sealed')
   await expect(keys.rotateKeyring()).rejects.toThrow('Vault is sealed')
 })
+
+test("a node that knows the former operators' key takes the one in force, and does not tell of its own", async () => {
+  const { keys, store } = await bench()
+  const other = unsealedKeys(() => store, undefined)
+  const former = { key: new Uint8Array(32).fill(7), shares: 3, threshold: 2 }
+  other.take({ keyring: keys.keyring().clone(), operatorKey: former })
+  await other.replaceOperatorKey({ key: new Uint8Array(32).fill(9), shares: 5, threshold: 3 })
+  const told = await store.logged.get(sealKeys.operatorKey)
+  // It took the lead while the record could not be opened; now it can.
+  await keys.tellOperatorKey()
+  expect(await keys.operatorKey()).toEqual({ key: new Uint8Array(32).fill(9), shares: 5, threshold: 3 })
+  expect(await store.logged.get(sealKeys.operatorKey)).toEqual(told)
+})

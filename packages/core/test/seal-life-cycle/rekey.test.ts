@@ -253,35 +253,6 @@ describe('nodes of one cluster', () => {
   })
 })
 
-test('a standby that takes over and cannot read the new key at first: it takes it later, and tells nobody of the old one', async () => {
-  const [inner, lock] = [memoryStore(), memoryLeaderLock()]
-  let failing = false
-  const store = {
-    ...interceptedWrites(inner, (write) => write()),
-    async get(key: string) {
-      if (!failing || !key.endsWith('core/operator-key')) return inner.get(key)
-      failing = false
-      throw new Error('the storage is away')
-    },
-  }
-  const one = await started({ store, lock })
-  await is(one, 'active')
-  const two = keep(await startNode({ store, lock }))
-  Object.assign(two, { token: one.token, keys: one.keys })
-  await two.unseal()
-  await is(two, 'standby')
-  const old = one.keys
-  const next = await rekey(one, { params: { secret_shares: 3, secret_threshold: 3 } })
-  failing = true
-  lock.revoke()
-  await is(two, 'active')
-  expect(failing).toBe(false)
-  await waitFor('the new counts', async () => (await two.core.rekey('barrier', 'status', {}))!.required === 3)
-  await expect(generate(two, 'root', [...old])).rejects.toThrow('root generation aborted')
-  await two.core.generateRoot('root', 'cancel', {})
-  expect(await generate(two, 'root', next)).toMatch(/^hvs\./)
-})
-
 describe('clusters that replicate', () => {
   test.each([
     ['performance', 'shamir', 'shamir'],
