@@ -92,7 +92,10 @@ export interface Log {
   head(): Cursor
   /** Oldest index still on disk; head.index + 1 when none is. */
   oldest(): number
-  /** Digest at an index still on disk (or at `oldest - 1`), else undefined. */
+  /**
+   * Digest at an index still on disk (or at `oldest - 1`), else undefined. Asked for an index after the head, rejects with `REPLICATION_FENCED` when the
+   * storage has another head: this node leads no more.
+   */
   digestAt(index: number): Promise<Uint8Array | undefined>
   /**
    * Records with index > `after`, contiguous, up to about `maxBytes`, at least one when there is one. Rejects with

@@ -1,6 +1,7 @@
+import { sameDigest } from '@lockstep/replication'
 import type { Engine } from '@lockstep/storage'
 import { LoggedStoreError } from './errors.ts'
-import { decodeRow, encodeHead, HEAD, logKey } from './layout.ts'
+import { decodeHead, decodeRow, encodeHead, HEAD, logKey } from './layout.ts'
 import type { LogConsumers } from './log-consumers.ts'
 import type { LogTrimmer } from './log-trimmer.ts'
 import type { Log } from './logged-store.ts'
@@ -18,10 +19,22 @@ export interface StoreLogComponents {
 /** The log of a logged store as others see it. */
 export function storeLog({ physical, log, trimmer, consumers, caps, quietly }: StoreLogComponents): Log {
   const { state } = log
+
+  /** A node that has lost the lead without knowing it would lead whoever is further back to its own place. */
+  async function assertNewest(): Promise<void> {
+    const stored = await physical.get(HEAD)
+    const head = stored && decodeHead(stored)
+    if (head?.index === state.index && head.epoch === state.epoch && sameDigest(head.digest, state.digest)) return
+    throw new LoggedStoreError('REPLICATION_FENCED', 'another node has written to this log')
+  }
+
   return {
     head: log.head,
     oldest: () => state.start,
-    digestAt: log.digestAt,
+    async digestAt(index) {
+      if (index > state.index) await quietly(assertNewest)
+      return log.digestAt(index)
+    },
     read: log.read,
     onAppend: log.onAppend,
     retain: trimmer.retain,

@@ -213,6 +213,24 @@ test('of two primaries that began the same epoch the one followed first is held 
   expect(text(await secondary.get('secret/a'))).toBe('other')
 })
 
+test('a node that has lost the lead without knowing it leads nobody back to its own place', async () => {
+  const disk = memoryEngine()
+  const deposed = await open(disk)
+  await deposed.put('secret/a', bytes('1'))
+  const next = await open(disk)
+  await next.put('secret/a', bytes('2'))
+  const secondary = await open(memoryEngine(), { writable: () => false })
+  const replication = start({ primary: next, secondary, kind: 'dr' })
+  await replication.settled()
+  replication.follow(deposed)
+  await expect.poll(() => replication.links()).toBeGreaterThan(3)
+  expect(await replication.sender().ended).toMatch('another node has written to this log')
+  expect(replication.follower.status().position.cursor?.index).toBe(2)
+  expect(text(await secondary.get('secret/a'))).toBe('2')
+  replication.follow(next)
+  await replication.settled()
+})
+
 test('a disk that fails under the secondary costs the link and nothing else', async () => {
   const disk = faultyEngine()
   const [primary, secondary] = [await open(memoryEngine()), await open(disk.engine, { writable: () => false })]

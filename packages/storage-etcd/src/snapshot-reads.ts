@@ -19,7 +19,7 @@ const FIRST_PAGE = 16
 // etcd walks its index from the page to the end of the range for each page, so few large ones are better.
 const LARGEST_PAGE = 16_384
 /** Aimed at per page of a scan, bytes. */
-const PAGE_BYTES = 2 * 1024 * 1024
+const PAGE_BYTES = 4 * 1024 * 1024
 /** etcd's limit of operations in one Txn is 128. */
 const KEYS_PER_TXN = 64
 /** Entries that are asked for in one page without knowing how long they are; keys per step of a descending scan. */

@@ -19,8 +19,11 @@ export interface Copied {
   stoppedAt: string | undefined
 }
 
-/** Rows read from one snapshot of the source, which then lives no longer than it takes to hand them over. */
-const PAGE_ROWS = 4000
+/**
+ * Rows read from one snapshot of the source, which then lives for seconds: storages keep what was deleted since, or compact it away. Not fewer, as
+ * etcd walks all that is left of its index for each page, and a scan begins with short ones.
+ */
+const PAGE_ROWS = 100_000
 const BATCH_ROWS = 1000
 const BATCH_BYTES = 1024 * 1024
 

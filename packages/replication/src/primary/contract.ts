@@ -49,7 +49,7 @@ export type PrimaryEvent =
   | { type: 'appended' }
   /** What `view.ships` or `view.mountPathOf` answer has changed. */
   | { type: 'viewChanged' }
-  /** Answers `read-digest`; undefined when the index is no longer kept. */
+  /** Answers `read-digest`; undefined when the index is no longer kept, or not yet logged. */
   | { type: 'digest'; id: number; digest: Uint8Array | undefined }
   /** Answers `read-log`: contiguous records from `after + 1` and the cursor of the last; "trimmed" when that one is gone. */
   | { type: 'records'; id: number; result: { records: readonly WalRecord[]; end: Cursor } | 'trimmed' }

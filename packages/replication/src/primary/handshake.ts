@@ -1,5 +1,6 @@
 /** What the primary makes of a hello. */
 import type { Hello, RefusalCode, VersionRange } from '../messages.ts'
+import type { Cursor } from '../types.ts'
 import type { PrimaryComponents } from './contract.ts'
 
 /** Why the secondary is turned away. */
@@ -38,10 +39,14 @@ export function whyDiff(hello: Hello, { log, view }: PrimaryComponents): string 
   const { cursor } = hello
   if (cursor === null) return 'the secondary is new, or its last sync was interrupted'
   if (hello.view !== view.id) return 'the paths filter or a mount it speaks of has changed'
-  const head = log.head()
-  if (cursor.index > head.index) return `the secondary is at index ${cursor.index}, this log ends at ${head.index}`
   if (cursor.index < log.oldest() - 1) return trimmedAt(cursor.index)
   return undefined
+}
+
+/** Why there is no digest to compare with. */
+export function whyUnknown({ index }: Cursor, { log }: PrimaryComponents): string {
+  const head = log.head()
+  return index > head.index ? `the secondary is at index ${index}, this log ends at ${head.index}` : trimmedAt(index)
 }
 
 export function trimmedAt(index: number): string {

@@ -18,7 +18,7 @@ import type {
   PrimaryStatus,
 } from './contract.ts'
 import { type DiffServer, diffServer } from './diff-server.ts'
-import { trimmedAt, whyDiff, whyRefused } from './handshake.ts'
+import { trimmedAt, whyDiff, whyRefused, whyUnknown } from './handshake.ts'
 import { shipping } from './shipping.ts'
 import { type Streamer, streamer } from './streamer.ts'
 
@@ -116,9 +116,10 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
     const cursor = hello.cursor!
     const id = nextId()
     phase = { name: 'checking', id, hello, cursor }
-    // Kept from now on, so that it is still there once the digest was looked up.
+    // Kept from now on, so that it is still there once the digest was looked up. A place beyond this log is asked for too: who reads the digest
+    // sees then whether another node has written to this log since, which nobody may follow this one behind.
     return [
-      { type: 'retain', index: cursor.index },
+      { type: 'retain', index: Math.min(cursor.index, components.log.head().index) },
       { type: 'read-digest', id, index: cursor.index },
     ]
   }
@@ -131,7 +132,7 @@ export function primarySession(components: PrimaryComponents, given: PrimaryOpti
     if (reason === undefined && !(event.digest && sameDigest(event.digest, cursor.digest))) {
       reason = event.digest
         ? `the secondary's history differs from this log at or before index ${cursor.index}`
-        : trimmedAt(cursor.index)
+        : whyUnknown(cursor, components)
     }
     return reason === undefined ? resume(cursor, now) : [welcome('diff', reason), ...startDiff(reason)]
   }
