@@ -247,6 +247,17 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     if (lead.leading !== undefined) await lead.held.publish(lead.leading.advertisement)
   }
 
+  /** In another generation there is another root of trust. A leader that standbys cannot reach makes way, perhaps for itself. */
+  async function leadAnew(): Promise<void> {
+    try {
+      await beginLeading()
+      await announce()
+    } catch (error) {
+      log.error('forwarding was not started, the node is a standby now', { error: String(error) })
+      await becomeStandby(CAMPAIGN_RETRY_MS)
+    }
+  }
+
   async function giveUpLead(): Promise<void> {
     const leading = lead?.leading
     lead = undefined
@@ -519,10 +530,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
           } finally {
             await startAgain()
           }
-          // Under the new keys there is another root of trust.
-          await beginLeading()
-            .then(announce)
-            .catch((error: unknown) => log.error('forwarding was not started', { error: String(error) }))
+          await leadAnew()
         } finally {
           reply.keyring.fill(0)
           if (!kept) operatorKey.key.fill(0)
@@ -550,10 +558,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
             automatic.keepTrying()
           } else await startAgain()
         }
-        if (!keepKeys) return
-        await beginLeading()
-          .then(announce)
-          .catch((error: unknown) => log.error('forwarding was not started', { error: String(error) }))
+        if (keepKeys) await leadAnew()
       }),
 
     async close() {

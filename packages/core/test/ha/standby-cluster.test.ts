@@ -235,3 +235,30 @@ test('the replication status of a standby is what is stored', async () => {
   const { mode, cluster_id, known_secondaries, primary_cluster_addr } = await one.status('performance')
   expect(shown).toEqual({ mode, cluster_id, known_secondaries, primary_cluster_addr })
 })
+
+test('a leader that standbys could not be told of after its keys were replaced makes way, and leads again by itself', async () => {
+  const primary = await startNode()
+  nodes.push(primary)
+  await primary.init()
+  await primary.change('sys/replication/performance/primary/enable')
+  const lock = memoryLeaderLock()
+  let refusals = 0
+  const refusing = {
+    ...lock,
+    async acquire(signal?: AbortSignal) {
+      const held = await lock.acquire(signal)
+      const publish = held.publish.bind(held)
+      held.publish = (value) => (refusals-- > 0 ? Promise.reject(new Error('the storage is away')) : publish(value))
+      return held
+    },
+  }
+  const one = await startNode({ store: memoryStore(), lock: refusing })
+  nodes.push(one)
+  await one.init()
+  await is(one, 'active')
+  refusals = 1
+  await link(primary, one, 'performance', 'us')
+  await waitFor('the reason', async () => one.logged.find((line) => line.includes('forwarding was not started')))
+  await is(one, 'active')
+  await waitFor('the link', async () => (await one.status('performance')).state === 'stream-wals')
+})
