@@ -6,6 +6,8 @@ const SESSION = {
   // Acknowledged means flushed to disk (and by the synchronous standbys, where there are some).
   synchronous_commit: 'on',
   bytea_output: 'hex',
+  // In which a session's start is read back without loss.
+  DateStyle: 'ISO',
   // Each statement here is an index lookup or a bounded index range; on a table without statistics yet the planner
   // would now and then choose to read all of it.
   enable_seqscan: 'off',

@@ -25,7 +25,7 @@ export interface OperatorKeysComponents {
   present(): Secrets
 }
 
-/** Changes are not put in order here: whoever holds the keyring does that. */
+/** Changes are not put in order here: whoever holds the keyring does that. One that fails may have been stored all the same: `refresh` tells. */
 export interface OperatorKeys {
   shareCounts(): Promise<ShareCounts>
   /** A copy. */
@@ -106,13 +106,7 @@ export function operatorKeys({ store, barrier, autoSeal, present }: OperatorKeys
     const generation = config?.generation ?? 0
     const seal = await withRootKey(holder, (rootKey) => operatorRecords(rootKey, next, autoSeal, generation))
     if (!isPresent(holder)) throw sealed()
-    try {
-      await commit(new Map([...seal, ...alongside(holder.keyring)]))
-    } catch (error) {
-      // It may have been stored all the same.
-      await refresh().catch(() => {})
-      throw error
-    }
+    await commit(new Map([...seal, ...alongside(holder.keyring)]))
     hold(holder, next)
   }
 

@@ -133,3 +133,14 @@ test("a node that knows the former operators' key takes the one in force, and do
   expect(await keys.operatorKey()).toEqual({ key: new Uint8Array(32).fill(9), shares: 5, threshold: 3 })
   expect(await store.logged.get(sealKeys.operatorKey)).toEqual(told)
 })
+
+test('a change that fails while the record is under a keyring that is on its way ends all the same', async () => {
+  const { keys, store } = await bench({ renewalWaitMs: 20 })
+  const other = keys.keyring().clone()
+  other.rotate()
+  await store.logged.put(sealKeys.operatorKey, other.seal(sealKeys.operatorKey, Buffer.from('x')))
+  store.logged.begin = () => Promise.reject(new Error('the disk is full'))
+  const next = { key: new Uint8Array(32).fill(9), shares: 5, threshold: 3 }
+  await expect(keys.replaceOperatorKey(next)).rejects.toThrow('the disk is full')
+  await keys.reloadKeyring()
+})

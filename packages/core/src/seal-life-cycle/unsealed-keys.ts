@@ -125,6 +125,16 @@ export function unsealedKeys(
     })
   }
 
+  /** What is in force after a failure is read once the turn is over: to open the record a keyring may be needed that waits for its own turn. */
+  async function changed(body: () => Promise<void>): Promise<void> {
+    try {
+      await inTurn(body)
+    } catch (error) {
+      await operators.refresh().catch(() => {})
+      throw error
+    }
+  }
+
   const operators = operatorKeys({ store, autoSeal, present, barrier: () => keys.barrier })
 
   const keys: UnsealedKeys = {
@@ -165,10 +175,10 @@ export function unsealedKeys(
     shareCounts: () => operators.shareCounts(),
     operatorKey: () => operators.operatorKey(),
     refreshOperatorKey: () => operators.refresh(),
-    replaceOperatorKey: (next, records = new Map()) => inTurn(() => operators.replace(next, records)),
+    replaceOperatorKey: (next, records = new Map()) => changed(() => operators.replace(next, records)),
     async followOperatorKey() {
       const told = await operators.told()
-      if (told !== undefined) await inTurn(() => operators.follow(told))
+      if (told !== undefined) await changed(() => operators.follow(told))
     },
     async tellOperatorKey() {
       const told = await operators.told()
