@@ -452,6 +452,7 @@ export function simulatedCluster(components: ClusterComponents, name: string): C
         {
           kind,
           clusterId,
+          leader: name,
           secondaryId: id,
           consumer: `${kind}/${id}`,
           batchBytes,
