@@ -4,17 +4,13 @@ import { createReplicationCa, issuePrimaryServer } from '@lockstep/bootstrap'
 import { ALPN } from '@lockstep/replication-transport'
 import { memoryLeaderLock, memoryStore, type Store, type Transaction } from '@lockstep/storage'
 import { afterEach, expect, test } from 'vitest'
-import {
-  type Check,
-  certificateCheck,
-  type Diagnosis,
-  diagnosis,
-  logCheck,
-  nodesCheck,
-  repairCheck,
-  storageCheck,
-  versionCheck,
-} from '../../src/replication/diagnostics/diagnostics.ts'
+import { type Check, type Diagnosis, diagnosis } from '../../src/replication/diagnostics/diagnostics.ts'
+import { certificateCheck } from '../../src/replication/diagnostics/link-checks.ts'
+import { logCheck } from '../../src/replication/diagnostics/log-check.ts'
+import { nodesCheck } from '../../src/replication/diagnostics/nodes-check.ts'
+import { versionCheck } from '../../src/replication/diagnostics/refusal-checks.ts'
+import { repairCheck } from '../../src/replication/diagnostics/repair-check.ts'
+import { storageCheck } from '../../src/replication/diagnostics/storage-check.ts'
 import { activationToken, generate, inSync, link, type Node, type NodeOptions, startNode, waitFor } from '../cluster.ts'
 
 const nodes: Node[] = []

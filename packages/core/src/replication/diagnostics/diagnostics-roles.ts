@@ -14,28 +14,17 @@ import {
   type RoleRecord,
   type SecondaryRecord,
 } from '../role-records.ts'
-import {
-  certificateCheck,
-  clockCheck,
-  type Diagnosis,
-  diagnosis,
-  epochCheck,
-  type Found,
-  filterCheck,
-  logCheck,
-  type NodeFacts,
-  nodesCheck,
-  ok,
-  type PeerFacts,
-  peerStorageCheck,
-  probeChecks,
-  repairCheck,
-  secondaryLagCheck,
-  storageCheck,
-  upstreamLagCheck,
-  versionCheck,
-} from './diagnostics.ts'
+import { type Diagnosis, diagnosis, type Found, ok } from './diagnostics.ts'
+import { filterCheck } from './filter-check.ts'
+import { secondaryLagCheck, upstreamLagCheck } from './lag-checks.ts'
+import { certificateCheck, probeChecks } from './link-checks.ts'
 import { probeLink } from './link-probe.ts'
+import { logCheck } from './log-check.ts'
+import { type NodeFacts, nodesCheck } from './nodes-check.ts'
+import { clockCheck, type PeerFacts, peerStorageCheck } from './peer-checks.ts'
+import { epochCheck, versionCheck } from './refusal-checks.ts'
+import { repairCheck } from './repair-check.ts'
+import { storageCheck } from './storage-check.ts'
 
 const KINDS: readonly ReplicationKind[] = ['performance', 'dr']
 const MAX_PROBED = 16
