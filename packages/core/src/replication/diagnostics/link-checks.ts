@@ -49,6 +49,8 @@ const STANDBY_CAUSES: readonly ProbeResult['cause'][] = ['not_served', 'alpn']
 /** `connected`: some address leads to a working link, so that another that does not is no emergency. */
 export function probeChecks(kind: ReplicationKind, results: readonly ProbeResult[], connected: boolean): Found[] {
   const several = results.length > 1
+  const reached = (check: CheckName): boolean =>
+    results.some(({ passed }) => passed.some((step) => PROBE_CHECKS[step] === check))
   const found = results.flatMap((result): Found[] => {
     const about = { kind, subject: result.address }
     if (result.failed === '') return [ok('address', `reached: ${result.passed.join(', ')}`, about)]
@@ -68,7 +70,7 @@ export function probeChecks(kind: ReplicationKind, results: readonly ProbeResult
   if (several && !connected && results.every(isNoActiveNode)) found.push(noActiveNode(kind, results))
   for (const check of ['certificate', 'protocol'] as const) {
     if (results.length > 0 && !found.some((item) => item.check === check))
-      found.push(ok(check, 'as expected', { kind }))
+      found.push(ok(check, reached(check) ? 'as expected' : 'not looked at: no address got that far', { kind }))
   }
   return found
 }

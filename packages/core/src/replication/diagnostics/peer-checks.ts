@@ -31,6 +31,9 @@ export function clockCheck(kind: ReplicationKind, peer: PeerFacts): Found {
 export function peerStorageCheck(kind: ReplicationKind, peer: PeerFacts): Found {
   const about = { kind, subject: peer.name }
   const age = peer.canaryAgeMs
+  if (!peer.connected && peer.lastHeartbeat === 0) return ok('storage', 'nothing was heard of it yet', about)
+  // A peer that has told of none yet shows as 0 too.
+  if (age === 0) return ok('storage', 'a probing write just now, or none told of yet', about)
   if (age < LIMITS.canaryWarning) return ok('storage', `took a probing write ${age} ms ago`, about)
   return {
     ...about,

@@ -26,5 +26,6 @@ export function storageCheck(facts: StorageFacts | undefined, now: number): Foun
     const status = facts.writeMs < LIMITS.verySlowWrite ? 'warning' : 'critical'
     return bad(status, 'slow', `the last probing write took ${facts.writeMs} ms`)
   }
+  if (facts.writtenAt === 0) return ok('storage', 'the first probing write is not done yet')
   return ok('storage', `the last probing write took ${facts.writeMs} ms`)
 }
