@@ -1,7 +1,7 @@
 /** The rekeys of a cluster: of what unseals it and, with an auto seal, of its recovery key. */
 import { transact } from '@lockstep/storage'
 import type { Log } from '../contracts.ts'
-import type { LifeCycle } from './life-cycle.ts'
+import type { LifeCycle } from './life-cycle-contract.ts'
 import { type Rekey, type RekeyAction, rekey } from './rekey.ts'
 import { invalidRequest } from './request-error.ts'
 import type { Unsealed } from './services.ts'

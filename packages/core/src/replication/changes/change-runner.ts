@@ -7,7 +7,7 @@ import type { Keyring } from '@lockstep/barrier'
 import { type Transaction, transact } from '@lockstep/storage'
 import { CoreError, type Log } from '../../contracts.ts'
 import type { ClusterStore } from '../../seal-life-cycle/cluster-store.ts'
-import type { LifeCycle } from '../../seal-life-cycle/life-cycle.ts'
+import type { LifeCycle } from '../../seal-life-cycle/life-cycle-contract.ts'
 import { type ReplicationKind, type RoleRecord, type RoleRecords, roleRecords } from '../role-records.ts'
 import { opensAll, sealedAnew, throughBarrier } from './adopt-keyring.ts'
 
