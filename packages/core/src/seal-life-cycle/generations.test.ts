@@ -68,3 +68,20 @@ test.each([
   await store.put('generation', text(pointer))
   await expect(open(store)).rejects.toThrow(why)
 })
+
+test('what a replacement that failed has left for other nodes is gone with the next one', async () => {
+  const store = memoryStore()
+  const generations = await open(store)
+  const { put } = store
+  const pill = () => text('poison')
+  let refusing = true
+  store.put = (key, value) =>
+    refusing && key === 'generation' && Buffer.from(value).includes('"current":1')
+      ? Promise.reject(new Error('the disk is full'))
+      : put.call(store, key, value)
+  await expect(generations.replace(async () => {}, pill)).rejects.toThrow('the disk is full')
+  refusing = false
+  expect(await generations.pill(0)).toBeDefined()
+  await generations.replace(async () => {})
+  expect(await generations.pill(0)).toBeUndefined()
+})

@@ -110,7 +110,9 @@ export async function openGenerations(physical: Store, log: Log, options: { clea
 
   async function makeCurrent(next: number, pill: ((context: string) => Uint8Array) | undefined): Promise<void> {
     const key = pillKey(pointer.current)
-    if (pill !== undefined) await physical.put(key, pill(key))
+    // One may be left of an attempt that failed.
+    if (pill === undefined) await physical.delete(key)
+    else await physical.put(key, pill(key))
     try {
       await save({ current: next })
     } catch (error) {

@@ -43,7 +43,10 @@ export async function initializeEmpty(
     const handedOut = await handOut(parts, params.recipients)
     for (const part of parts) part.fill(0)
     await storage.store.logged.put(sealKeys.config, config)
-    await finish()
+    // From here on the shares are in force, and have to reach those who hold them.
+    await finish().catch((error: unknown) => {
+      log.error('the cluster is initialized, but this node could not be readied', { error: String(error) })
+    })
     return { shares: handedOut, rootToken }
   } catch (error) {
     log.error('initialization failed, the storage is emptied again', { error: String(error) })

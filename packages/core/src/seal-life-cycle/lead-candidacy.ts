@@ -33,6 +33,10 @@ export interface LeadCandidacy {
   end(reason: CoreError): void
   /** Takes the lead within ten seconds, or rejects with CORE_UNAVAILABLE as another node has it. Does nothing without a leader lock. */
   leadToInitialize(): Promise<void>
+  /** In the order of transitions, once services run: standbys send requests from now on. When they cannot be told, the node makes way, perhaps for itself. */
+  announce(): Promise<void>
+  /** The same after the generation was replaced: in another one there is another root of trust. */
+  leadAnew(): Promise<void>
   /** In the order of transitions. Whatever of it fails, the node waits for the lead again, and opens everything anew when it gets it. */
   becomeStandby(waitMs?: number): Promise<void>
 }
@@ -82,12 +86,30 @@ export function leadCandidacy(components: LeadCandidacyComponents): LeadCandidac
       await lead.announce()
     } catch (error) {
       await running.stop(standby()).catch(() => {})
-      await lead.giveUp()
+      await lead.giveUp().catch((cause: unknown) => {
+        log.error('reopening the storage failed', { error: String(cause) })
+      })
       if (error instanceof CoreError && error.code === 'CORE_SEALED') {
         log.error('this node cannot lead with the keys it was unsealed with, it seals itself', { error: error.message })
         return sealItself()
       }
       throw error
+    }
+  }
+
+  async function becomeStandby(waitMs = 0): Promise<void> {
+    lead.endServing()
+    await running.stop(standby()).catch((error: unknown) => log.error('stopping failed', { error: String(error) }))
+    await lead.giveUp().catch((error: unknown) => log.error('reopening the storage failed', { error: String(error) }))
+    if (keys.present) begin(waitMs)
+  }
+
+  async function orMakeWay(body: () => Promise<void>): Promise<void> {
+    try {
+      await body()
+    } catch (error) {
+      log.error('forwarding was not started, the node is a standby now', { error: String(error) })
+      await becomeStandby(CAMPAIGN_RETRY_MS)
     }
   }
 
@@ -109,11 +131,12 @@ export function leadCandidacy(components: LeadCandidacyComponents): LeadCandidac
         throw error
       }
     },
-    async becomeStandby(waitMs = 0) {
-      lead.endServing()
-      await running.stop(standby()).catch((error: unknown) => log.error('stopping failed', { error: String(error) }))
-      await lead.giveUp().catch((error: unknown) => log.error('reopening the storage failed', { error: String(error) }))
-      if (keys.present) begin(waitMs)
-    },
+    becomeStandby,
+    announce: () => orMakeWay(lead.announce),
+    leadAnew: () =>
+      orMakeWay(async () => {
+        await lead.begin()
+        await lead.announce()
+      }),
   }
 }

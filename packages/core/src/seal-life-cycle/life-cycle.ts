@@ -64,7 +64,7 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
     ...{ lock, storage, keys, running, lead, following, sealState, alone, sealItself, log },
   })
   const changes = storedChanges({
-    ...{ autoSeal, storage, keys, running, lead, candidacy, alone, sealItself, log },
+    ...{ autoSeal, storage, keys, running, candidacy, alone, sealItself, log },
     hasStandbys: lock !== undefined,
   })
   const automatic = autoUnsealing({
@@ -129,8 +129,12 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
 
   /** For a failure, or as others have changed what is stored: not to stay so. */
   async function sealItself(): Promise<void> {
-    await doSeal()
-    automatic.keepTrying()
+    try {
+      await doSeal()
+    } finally {
+      // A storage that could not be opened to read is no reason to stay sealed.
+      automatic.keepTrying()
+    }
   }
 
   /** To stay so: what came before in the order of transitions may have begun to unseal again. */
@@ -174,12 +178,16 @@ export async function lifeCycle(components: LifeCycleComponents, options: LifeCy
                 return running.current!
               },
               stop: () => running.stop(sealed()),
-              finish: () => (autoSeal === undefined ? doSeal() : lead.announce()),
+              finish: () => (autoSeal === undefined ? doSeal() : candidacy.announce()),
             },
             params,
           )
         } finally {
-          if (!keys.present) await lead.giveUp()
+          if (!keys.present) {
+            await lead.giveUp().catch((error: unknown) => {
+              log.error('reopening the storage failed', { error: String(error) })
+            })
+          }
         }
       })
     },

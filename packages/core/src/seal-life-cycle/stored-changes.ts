@@ -2,7 +2,6 @@
 import type { AutoSeal } from '@lockstep/seal'
 import type { Log } from '../contracts.ts'
 import { prepareAdoption, storeAdopted } from './adopting.ts'
-import type { HeldLead } from './held-lead.ts'
 import { CAMPAIGN_RETRY_MS, type LeadCandidacy } from './lead-candidacy.ts'
 import type { LedStorage } from './led-storage.ts'
 import type { LifeCycle } from './life-cycle-contract.ts'
@@ -19,8 +18,7 @@ export interface StoredChangesComponents {
   storage: LedStorage
   keys: UnsealedKeys
   running: RunningServices
-  lead: HeldLead
-  candidacy: Pick<LeadCandidacy, 'becomeStandby'>
+  candidacy: Pick<LeadCandidacy, 'becomeStandby' | 'leadAnew'>
   alone: TransitionOrder
   /** For a failure, or because the keys of what is stored now are not known. */
   sealItself(): Promise<void>
@@ -31,7 +29,7 @@ export interface StoredChangesComponents {
 export type StoredChanges = Pick<LifeCycle, 'transition' | 'adopt' | 'stage' | 'restore'>
 
 export function storedChanges(components: StoredChangesComponents): StoredChanges {
-  const { autoSeal, hasStandbys, storage, keys, running, lead, candidacy, alone, sealItself, log } = components
+  const { autoSeal, hasStandbys, storage, keys, running, candidacy, alone, sealItself, log } = components
 
   /** Without services the node would neither serve nor say why. */
   async function startAgain(): Promise<void> {
@@ -46,17 +44,6 @@ export function storedChanges(components: StoredChangesComponents): StoredChange
         await sealItself()
       }
       throw error
-    }
-  }
-
-  /** In another generation there is another root of trust. A leader that standbys cannot reach makes way, perhaps for itself. */
-  async function leadAnew(): Promise<void> {
-    try {
-      await lead.begin()
-      await lead.announce()
-    } catch (error) {
-      log.error('forwarding was not started, the node is a standby now', { error: String(error) })
-      await candidacy.becomeStandby(CAMPAIGN_RETRY_MS)
     }
   }
 
@@ -94,7 +81,7 @@ export function storedChanges(components: StoredChangesComponents): StoredChange
           } finally {
             await startAgain()
           }
-          await leadAnew()
+          await candidacy.leadAnew()
         } finally {
           reply.keyring.fill(0)
           if (!kept) operatorKey.key.fill(0)
@@ -120,7 +107,7 @@ export function storedChanges(components: StoredChangesComponents): StoredChange
           if (storage.generation !== before && !keepKeys) await sealItself()
           else await startAgain()
         }
-        if (keepKeys) await leadAnew()
+        if (keepKeys) await candidacy.leadAnew()
       }),
   }
 }

@@ -1,6 +1,8 @@
 // Nodes over one storage and one leader lock, joined by real cluster listeners.
+import { randomBytes } from 'node:crypto'
 import { activeNodeName, createNodeCa, issueStandby, primaryServerName } from '@lockstep/bootstrap'
 import { ALPN, dialCluster } from '@lockstep/replication-transport'
+import { staticKeySeal } from '@lockstep/seal'
 import { memoryLeaderLock, memoryStore } from '@lockstep/storage'
 import { afterEach, expect, test } from 'vitest'
 import { CoreError } from '../../src/contracts.ts'
@@ -236,29 +238,52 @@ test('the replication status of a standby is what is stored', async () => {
   expect(shown).toEqual({ mode, cluster_id, known_secondaries, primary_cluster_addr })
 })
 
+/** Refuses to publish as often as it is told to. */
+function refusingLock() {
+  const lock = memoryLeaderLock()
+  const refusing = {
+    ...lock,
+    refusals: 0,
+    async acquire(signal?: AbortSignal) {
+      const held = await lock.acquire(signal)
+      const publish = held.publish.bind(held)
+      held.publish = (value) => {
+        if (refusing.refusals === 0) return publish(value)
+        refusing.refusals--
+        return Promise.reject(new Error('the storage is away'))
+      }
+      return held
+    },
+  }
+  return refusing
+}
+
 test('a leader that standbys could not be told of after its keys were replaced makes way, and leads again by itself', async () => {
   const primary = await startNode()
   nodes.push(primary)
   await primary.init()
   await primary.change('sys/replication/performance/primary/enable')
-  const lock = memoryLeaderLock()
-  let refusals = 0
-  const refusing = {
-    ...lock,
-    async acquire(signal?: AbortSignal) {
-      const held = await lock.acquire(signal)
-      const publish = held.publish.bind(held)
-      held.publish = (value) => (refusals-- > 0 ? Promise.reject(new Error('the storage is away')) : publish(value))
-      return held
-    },
-  }
-  const one = await startNode({ store: memoryStore(), lock: refusing })
+  const lock = refusingLock()
+  const one = await startNode({ store: memoryStore(), lock })
   nodes.push(one)
   await one.init()
   await is(one, 'active')
-  refusals = 1
+  lock.refusals = 1
   await link(primary, one, 'performance', 'us')
   await waitFor('the reason', async () => one.logged.find((line) => line.includes('forwarding was not started')))
   await is(one, 'active')
   await waitFor('the link', async () => (await one.status('performance')).state === 'stream-wals')
+})
+
+test('whatever fails once a cluster is initialized, its shares are handed out', async () => {
+  const lock = refusingLock()
+  const autoSeal = staticKeySeal({ keyId: 'k', key: randomBytes(32) })
+  const one = await startNode({ store: memoryStore(), lock, autoSeal })
+  nodes.push(one)
+  lock.refusals = 1
+  await one.init()
+  expect(lock.refusals).toBe(0)
+  expect(one.logged.join()).toContain('forwarding was not started')
+  await is(one, 'active')
+  expect((await one.ask('read', 'sys/mounts')).status).toBe(200)
 })
