@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -13,6 +14,9 @@ export interface EtcdServer {
   readonly pid: number
   /** Ends the process, at once by default, and leaves the data. */
   kill(signal?: NodeJS.Signals): Promise<void>
+  /** SIGSTOP; resolves when it does nothing any more. */
+  pause(): Promise<void>
+  resume(): void
   /** Starts it again on the same data and ports. */
   start(): Promise<void>
   /** Ends the process and removes the data. */
@@ -58,6 +62,13 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
     directory,
     get pid() {
       return child!.pid!
+    },
+    async pause() {
+      process.kill(server.pid, 'SIGSTOP')
+      while (!isStopped(server.pid)) await sleep(1)
+    },
+    resume() {
+      process.kill(server.pid, 'SIGCONT')
     },
     async kill(signal: NodeJS.Signals = 'SIGKILL') {
       if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
@@ -131,4 +142,12 @@ async function freePorts(count: number): Promise<number[]> {
   for (const server of servers) server.close()
   await Promise.all(servers.map((server) => once(server, 'close')))
   return ports
+}
+
+/** Each thread stops for itself, a moment after the signal was sent. */
+function isStopped(pid: number): boolean {
+  return readdirSync(`/proc/${pid}/task`).every((task) => {
+    const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'latin1')
+    return stat[stat.lastIndexOf(')') + 2] === 'T'
+  })
 }

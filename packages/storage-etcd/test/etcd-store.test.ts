@@ -475,11 +475,11 @@ describe('leadership', () => {
   test('an etcd that stops answering ends the leadership', async () => {
     const own = await ownServer()
     const first = await lead('/stopped/', own.url)
-    process.kill(own.pid, 'SIGSTOP')
+    await own.pause()
     try {
       await first.lost
     } finally {
-      process.kill(own.pid, 'SIGCONT')
+      own.resume()
     }
     await expect(first.publish('still here')).rejects.toMatchObject({ code: 'STORAGE_NOT_LEADER' })
     const second = await lead('/stopped/', own.url)
@@ -568,12 +568,12 @@ describe('crashes and absences', () => {
     const store = await openStore({ endpoints: own.url, requestTimeout: 300 })
     for (let round = 0; round < 10; round++) {
       const key = `round/${round}`
-      process.kill(own.pid, 'SIGSTOP')
+      await own.pause()
       const writes = Array.from({ length: 5 }, (_, n) => store.put(`${key}/${n}`, bytes('1')))
       for (const write of await Promise.allSettled(writes)) {
         expect(write).toMatchObject({ status: 'rejected', reason: { code: 'STORAGE_UNAVAILABLE' } })
       }
-      process.kill(own.pid, 'SIGCONT')
+      own.resume()
       const read = () => store.list(`${key}/`).catch(() => undefined)
       await expect.poll(read).toBeDefined()
       const found = await read()
