@@ -146,8 +146,13 @@ async function freePorts(count: number): Promise<number[]> {
 
 /** Each thread stops for itself, a moment after the signal was sent. */
 function isStopped(pid: number): boolean {
-  return readdirSync(`/proc/${pid}/task`).every((task) => {
-    const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'latin1')
-    return stat[stat.lastIndexOf(')') + 2] === 'T'
-  })
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((task) => {
+      const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'latin1')
+      return stat[stat.lastIndexOf(')') + 2] === 'T'
+    })
+  } catch {
+    // A thread ended meanwhile.
+    return false
+  }
 }
