@@ -84,6 +84,12 @@ export function runningRoles(components: RunningRolesComponents, init: RunningRo
     protocol: init.protocol,
   }
 
+  /** What nobody waits for is stored in the order in which it came, and before the roles have stopped. */
+  let noted: Promise<unknown> = Promise.resolve()
+  function note(body: () => Promise<unknown>, failure: string, fields: Record<string, unknown>): void {
+    noted = noted.then(body).catch((error: unknown) => log.warn(failure, { ...fields, error: String(error) }))
+  }
+
   function startPrimary(kind: ReplicationKind, record: PrimaryRecord): void {
     const { forwarded } = components
     const answer = requestsFromSecondaries({
@@ -105,11 +111,8 @@ export function runningRoles(components: RunningRolesComponents, init: RunningRo
       },
     })
     const mounts = { pathOf: (mount: string) => store.classes.mountPath(mount) }
-    const onFenced = (fenced: FencedRecord): void => {
-      records.saveFenced(kind, fenced).catch((error: unknown) => {
-        log.warn('that this primary is stale could not be kept', { kind, error: String(error) })
-      })
-    }
+    const onFenced = (fenced: FencedRecord): void =>
+      note(() => records.saveFenced(kind, fenced), 'that this primary is stale could not be kept', { kind })
     primaries[kind] = primaryRole(
       { ...shared, mounts, answer, onFenced, leader },
       { kind, record, secondaries: stored.members[kind], filters: stored.filters, fenced: left[kind].fenced },
@@ -117,20 +120,15 @@ export function runningRoles(components: RunningRolesComponents, init: RunningRo
   }
 
   const onEpoch = (epoch: number): void => {
-    records
-      .followedEpoch()
-      .then((kept) => (epoch > kept ? records.saveFollowedEpoch(epoch) : undefined))
-      .catch((error: unknown) =>
-        log.warn('the epoch that is followed could not be kept', { epoch, error: String(error) }),
-      )
+    const save = async (): Promise<void> => {
+      if (epoch > (await records.followedEpoch())) await records.saveFollowedEpoch(epoch)
+    }
+    note(save, 'the epoch that is followed could not be kept', { epoch })
   }
 
   function startSecondary(kind: ReplicationKind, record: SecondaryRecord): void {
-    const onAddresses = (found: AddressRecord): void => {
-      records.saveHeardAddresses(kind, found).catch((error: unknown) => {
-        log.warn("the primary's addresses could not be kept", { kind, error: String(error) })
-      })
-    }
+    const onAddresses = (found: AddressRecord): void =>
+      note(() => records.saveHeardAddresses(kind, found), "the primary's addresses could not be kept", { kind })
     secondaries[kind] = secondaryRole(
       {
         ...{ ...shared, onAddresses, keyring: () => unsealed.keyring() },
@@ -174,6 +172,7 @@ export function runningRoles(components: RunningRolesComponents, init: RunningRo
         nodeAddresses.stop(),
         ...[...Object.values(primaries), ...Object.values(secondaries)].map((role) => role.close()),
       ])
+      await noted
     },
     primaries,
     secondaries,
