@@ -59,9 +59,15 @@ describe.skipIf(postgresBinaries() === undefined)('with PostgreSQL', () => {
 
   async function expectAll(store: Store, names: readonly string[]): Promise<void> {
     const single = new Set(await store.list('single/'))
-    const pairs = new Set(await store.list('pair/a/'))
+    // From one snapshot: PostgreSQL may still be at the last commit of a client that is gone.
+    const [first, second]: [string[], string[]] = [[], []]
+    for await (const [key] of store.scan({ prefix: 'pair/' })) {
+      const [, half, name] = key.split('/')
+      ;(half === 'a' ? first : second).push(name!)
+    }
+    const pairs = new Set(first)
     for (const name of names) expect((Number(name.split('-')[2]) % 2 === 0 ? single : pairs).has(name), name).toBe(true)
-    expect(await store.list('pair/b/')).toEqual([...pairs])
+    expect(second).toEqual(first)
   }
 
   async function someoneWaits(): Promise<void> {
