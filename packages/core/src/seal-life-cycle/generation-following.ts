@@ -1,15 +1,15 @@
 /** Another node may put a new generation in the place of the one that is open here, and its keys may be others than those held. */
 import type { Log } from '../contracts.ts'
+import type { SerialQueue } from '../mounts/serial-queue.ts'
 import type { LedStorage } from './led-storage.ts'
 import { KEYRING_UNEXPLAINED, KEYS_CHANGED, poisonedBy } from './poison-pill.ts'
 import { sealKeys } from './seal-config.ts'
-import type { TransitionOrder } from './transition-order.ts'
 import type { UnsealedKeys } from './unsealed-keys.ts'
 
 export interface GenerationFollowingComponents {
   storage: LedStorage
   keys: Pick<UnsealedKeys, 'present' | 'keyring' | 'reopen'>
-  alone: TransitionOrder
+  alone: SerialQueue
   /** The keys held are dead. */
   sealItself(): Promise<void>
   log: Log

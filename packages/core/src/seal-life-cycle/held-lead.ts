@@ -2,16 +2,16 @@
 import type { Leadership } from '@lockstep/storage'
 import type { Log } from '../contracts.ts'
 import type { Leading } from '../ha/leading.ts'
+import type { SerialQueue } from '../mounts/serial-queue.ts'
 import type { LedStorage } from './led-storage.ts'
 import type { Unsealed } from './services.ts'
-import type { TransitionOrder } from './transition-order.ts'
 import type { UnsealedKeys } from './unsealed-keys.ts'
 
 export interface HeldLeadComponents {
   storage: LedStorage
   keys: UnsealedKeys
   startLeading: ((unsealed: Unsealed) => Promise<Leading>) | undefined
-  alone: TransitionOrder
+  alone: SerialQueue
   /** In the order of transitions, when another node may have taken the lead. */
   becomeStandby(): Promise<void>
   log: Log

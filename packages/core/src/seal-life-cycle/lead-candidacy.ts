@@ -2,6 +2,7 @@
 import { BarrierError } from '@lockstep/barrier'
 import type { LeaderLock, Leadership } from '@lockstep/storage'
 import { CoreError, type Log } from '../contracts.ts'
+import type { SerialQueue } from '../mounts/serial-queue.ts'
 import type { GenerationFollowing } from './generation-following.ts'
 import type { HeldLead } from './held-lead.ts'
 import type { LedStorage } from './led-storage.ts'
@@ -9,7 +10,6 @@ import { standby } from './refusals.ts'
 import { retrying } from './retrying.ts'
 import type { RunningServices } from './running-services.ts'
 import type { SealSettling } from './seal-settling.ts'
-import type { TransitionOrder } from './transition-order.ts'
 import type { UnsealedKeys } from './unsealed-keys.ts'
 
 export interface LeadCandidacyComponents {
@@ -20,7 +20,7 @@ export interface LeadCandidacyComponents {
   lead: HeldLead
   following: GenerationFollowing
   sealState: SealSettling
-  alone: TransitionOrder
+  alone: SerialQueue
   /** The node cannot lead with the keys it holds. */
   sealItself(): Promise<void>
   log: Log

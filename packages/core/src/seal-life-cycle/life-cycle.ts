@@ -7,6 +7,7 @@ import { openKeyring } from '@lockstep/barrier'
 import type { AutoSeal } from '@lockstep/seal'
 import { CoreError } from '../contracts.ts'
 import type { Leading } from '../ha/leading.ts'
+import { serialQueue } from '../mounts/serial-queue.ts'
 import { autoUnsealing } from './auto-unsealing.ts'
 import type { ClusterStoreOptions } from './cluster-store.ts'
 import { generationFollowing } from './generation-following.ts'
@@ -27,7 +28,6 @@ import { sealPlanner } from './seal-plan.ts'
 import { sealSettling } from './seal-settling.ts'
 import type { Services, Unsealed } from './services.ts'
 import { storedChanges } from './stored-changes.ts'
-import { transitionOrder } from './transition-order.ts'
 import { unsealedKeys } from './unsealed-keys.ts'
 
 export interface LifeCycleComponents extends LedStorageComponents {
@@ -46,7 +46,7 @@ const STEP_DOWN_MS = 10_000
 
 export async function lifeCycle(components: LifeCycleComponents, options: LifeCycleOptions): Promise<LifeCycle> {
   const { autoSeal, lock, log, startServices, startLeading } = components
-  const alone = transitionOrder()
+  const alone = serialQueue()
   const gate = requestGate()
   const shares = keyShares()
   const storage = await openLedStorage(components, options)

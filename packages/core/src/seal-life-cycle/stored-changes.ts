@@ -1,6 +1,7 @@
 /** Changes of what is stored, by a node that is active: each stops the services, changes it, and starts them again. */
 import type { AutoSeal } from '@lockstep/seal'
 import type { Log } from '../contracts.ts'
+import type { SerialQueue } from '../mounts/serial-queue.ts'
 import { prepareAdoption, storeAdopted } from './adopting.ts'
 import { CAMPAIGN_RETRY_MS, type LeadCandidacy } from './lead-candidacy.ts'
 import type { LedStorage } from './led-storage.ts'
@@ -8,7 +9,6 @@ import type { LifeCycle } from './life-cycle-contract.ts'
 import { poisonPill } from './poison-pill.ts'
 import { changing, restoring } from './refusals.ts'
 import type { RunningServices } from './running-services.ts'
-import type { TransitionOrder } from './transition-order.ts'
 import type { UnsealedKeys } from './unsealed-keys.ts'
 
 export interface StoredChangesComponents {
@@ -19,7 +19,7 @@ export interface StoredChangesComponents {
   keys: UnsealedKeys
   running: RunningServices
   candidacy: Pick<LeadCandidacy, 'becomeStandby' | 'leadAnew'>
-  alone: TransitionOrder
+  alone: SerialQueue
   /** For a failure, or because the keys of what is stored now are not known. */
   sealItself(): Promise<void>
   log: Log
