@@ -5,6 +5,7 @@ import type { ClusterListener } from '@lockstep/replication-transport'
 import { type Clock, CoreError, type Log } from '../contracts.ts'
 import type { LeaseHold } from '../leases/lease-hold.ts'
 import type { Meter } from '../metrics/meter.ts'
+import { serialQueue } from '../mounts/serial-queue.ts'
 import type { Unsealed } from '../seal-life-cycle/services.ts'
 import { redeemActivation } from './activation/redeem-activation.ts'
 import { type Canary, canary, type StorageHealth } from './canary.ts'
@@ -85,9 +86,9 @@ export function runningRoles(components: RunningRolesComponents, init: RunningRo
   }
 
   /** What nobody waits for is stored in the order in which it came, and before the roles have stopped. */
-  let noted: Promise<unknown> = Promise.resolve()
+  const noted = serialQueue()
   function note(body: () => Promise<unknown>, failure: string, fields: Record<string, unknown>): void {
-    noted = noted.then(body).catch((error: unknown) => log.warn(failure, { ...fields, error: String(error) }))
+    noted(body).catch((error: unknown) => log.warn(failure, { ...fields, error: String(error) }))
   }
 
   function startPrimary(kind: ReplicationKind, record: PrimaryRecord): void {
@@ -172,7 +173,7 @@ export function runningRoles(components: RunningRolesComponents, init: RunningRo
         nodeAddresses.stop(),
         ...[...Object.values(primaries), ...Object.values(secondaries)].map((role) => role.close()),
       ])
-      await noted
+      await noted(async () => {})
     },
     primaries,
     secondaries,
