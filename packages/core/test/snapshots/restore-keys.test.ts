@@ -33,6 +33,18 @@ async function rekey(node: Node, target: 'barrier' | 'recovery'): Promise<string
   return (keys as string[])[0]!
 }
 
+/** A performance secondary in sync, with a root token of its own. */
+async function pair(): Promise<{ primary: Node; secondary: Node }> {
+  const primary = await cluster()
+  await primary.change('sys/replication/performance/primary/enable')
+  const secondary = keep(await startNode())
+  await secondary.init()
+  await link(primary, secondary, 'performance', 'eu')
+  await inSync(primary, secondary, 'performance')
+  secondary.token = await generate(secondary, 'root', primary.keys)
+  return { primary, secondary }
+}
+
 test('a snapshot of before a rekey: refused; forced, the unseal keys of then apply and those of now no longer do', async () => {
   const node = await cluster()
   const snapshot = await save(node)
@@ -113,13 +125,7 @@ test('a snapshot of before a rotation: restored, and the node goes on under the 
 })
 
 test('a snapshot of before a rotation: what a secondary has sealed of its own since still opens', async () => {
-  const primary = await cluster()
-  await primary.change('sys/replication/performance/primary/enable')
-  const secondary = keep(await startNode())
-  await secondary.init()
-  await link(primary, secondary, 'performance', 'eu')
-  await inSync(primary, secondary, 'performance')
-  secondary.token = await generate(secondary, 'root', primary.keys)
+  const { primary, secondary } = await pair()
   const snapshot = await save(primary)
   await primary.ask('update', 'sys/rotate')
   await primary.ask('update', 'kv/a', { state: 'now' })
@@ -164,13 +170,7 @@ test('encryptions counted since the snapshot still count against the key', async
 })
 
 test('a later epoch that a secondary has followed since is kept, so that a stale primary stays fenced', async () => {
-  const primary = await cluster()
-  await primary.change('sys/replication/performance/primary/enable')
-  const secondary = keep(await startNode())
-  await secondary.init()
-  await link(primary, secondary, 'performance', 'eu')
-  await inSync(primary, secondary, 'performance')
-  secondary.token = await generate(secondary, 'root', primary.keys)
+  const { primary, secondary } = await pair()
   const snapshot = await save(secondary)
   // As if the primary had been promoted twice since.
   const key = 'g1/d/core/replication/cursor/performance'
